@@ -1,0 +1,102 @@
+//! What all rows of a run share.
+
+use crate::{
+    Result,
+    client::{Client, Pace},
+    data_dir::DataDir,
+    options::LoadOptions,
+    table,
+};
+use disk_cache::{BackendChoice, ByteSize, DiskCache, Error};
+use std::path::{Path, PathBuf};
+
+/// A run: its options, its tasks, its directory, and the backends that work here.
+#[derive(Debug)]
+pub struct Bench {
+    /// What was asked for.
+    pub options: LoadOptions,
+    /// Those who ask.
+    pub client: Client,
+    dir: DataDir,
+    choices: Vec<(BackendChoice, String)>,
+}
+
+impl Bench {
+    /// Sets a run up, and says which backends it goes without.
+    ///
+    /// # Errors
+    /// Where there is no directory, no thread, or no backend.
+    pub fn new(options: LoadOptions, dir: DataDir) -> Result<Self> {
+        let mut bench = Self { client: Client::start()?, choices: Vec::new(), options, dir };
+        for &choice in bench.options.backend.choices() {
+            let dir = bench.path("choice");
+            match bench.open(&dir, choice, ByteSize::mib(64)) {
+                Ok(cache) => {
+                    let kind = cache.stats().backend;
+                    let name = if choice == BackendChoice::Auto {
+                        format!("auto: {kind}")
+                    } else {
+                        kind.to_string()
+                    };
+                    bench.choices.push((choice, name));
+                    bench.close(&cache)?;
+                    std::fs::remove_dir_all(&dir)?;
+                }
+                Err(Error::BackendUnavailable { backend, reason }) => {
+                    table::line(&format!(
+                        "SKIPPED: all rows of {backend}, which cannot be used here ({reason})"
+                    ));
+                }
+                Err(other) => return Err(other.into()),
+            }
+        }
+        if bench.choices.is_empty() {
+            return Err("none of the backends asked for can be used here".into());
+        }
+        Ok(bench)
+    }
+
+    /// The backends that work here, with their names.
+    pub fn choices(&self) -> &[(BackendChoice, String)] {
+        &self.choices
+    }
+
+    /// A place in the run's directory.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The run's directory.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// How long a round is; `sampled` for operations of a microsecond.
+    pub fn pace(&self, sampled: bool) -> Pace {
+        Pace { time: self.options.time(), sampled }
+    }
+
+    /// Opens a cache.
+    ///
+    /// # Errors
+    /// Those of the open.
+    pub fn open(&self, dir: &Path, choice: BackendChoice, capacity: ByteSize) -> Result<DiskCache, Error> {
+        self.client.block_on(DiskCache::builder(dir).backend(choice).capacity(capacity).open())
+    }
+
+    /// Closes a cache.
+    ///
+    /// # Errors
+    /// Those of the close.
+    pub fn close(&self, cache: &DiskCache) -> Result<()> {
+        Ok(self.client.block_on(cache.close())?)
+    }
+
+    /// Waits until the file system has written what earlier rounds left behind, so that no round pays for another.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn settle(&self) -> Result<()> {
+        Ok(rustix::fs::syncfs(std::fs::File::open(self.dir.path())?)?)
+    }
+}

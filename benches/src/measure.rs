@@ -1,0 +1,174 @@
+//! One measured stretch: what was done, how long each operation took, what it cost the process.
+
+use hdrhistogram::Histogram;
+use rustix::time::{ClockId, clock_gettime};
+use std::time::{Duration, Instant};
+
+/// What one operation did.
+#[derive(Clone, Copy, Debug)]
+pub struct Done {
+    /// Whether it counts as a success: a get that found its entry, a stored insert.
+    pub hit: bool,
+    /// Bytes of bodies read or written.
+    pub bytes: u64,
+}
+
+/// What one task or thread did.
+#[derive(Debug)]
+pub struct Tally {
+    ops: u64,
+    hits: u64,
+    bytes: u64,
+    latency: Histogram<u64>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { ops: 0, hits: 0, bytes: 0, latency: histogram() }
+    }
+}
+
+impl Tally {
+    /// Whether the next operation is to be timed; every one, or one in [`SAMPLE`].
+    pub fn times_next(&self, sampled: bool) -> bool {
+        !sampled || self.ops.is_multiple_of(SAMPLE)
+    }
+
+    /// Counts an operation.
+    pub fn count(&mut self, done: Done) {
+        self.ops += 1;
+        self.hits += u64::from(done.hit);
+        self.bytes += done.bytes;
+    }
+
+    /// Notes how long one took.
+    pub fn took(&mut self, time: Duration) {
+        self.latency.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Adds another task's.
+    pub fn merge(&mut self, other: &Self) {
+        self.ops += other.ops;
+        self.hits += other.hits;
+        self.bytes += other.bytes;
+        // Both have the same bounds, so nothing is out of range.
+        self.latency += &other.latency;
+    }
+}
+
+/// Operations of a microsecond are timed one in so many, because two looks at the clock cost 50 ns. A prime, so that it
+/// meets what happens every 128 operations (tokio's budget of a task) as often as anything else.
+pub const SAMPLE: u64 = 7;
+
+/// A minute at most, to 1 %.
+fn histogram() -> Histogram<u64> {
+    let made = Histogram::new_with_bounds(1, 60_000_000_000, 2);
+    #[expect(clippy::expect_used, reason = "the bounds are constants that hdrhistogram takes")]
+    made.expect("constant bounds")
+}
+
+/// What a stretch came to.
+#[derive(Debug)]
+pub struct Measure {
+    tally: Tally,
+    elapsed: Duration,
+    cpu: Duration,
+    rss: u64,
+    note: Option<String>,
+}
+
+impl Measure {
+    /// Operations per second.
+    pub fn ops_per_s(&self) -> f64 {
+        self.per_s(self.tally.ops)
+    }
+
+    /// Hits per second.
+    pub fn hits_per_s(&self) -> f64 {
+        self.per_s(self.tally.hits)
+    }
+
+    /// Bytes of bodies per second.
+    pub fn bytes_per_s(&self) -> f64 {
+        self.per_s(self.tally.bytes)
+    }
+
+    /// Hits per operation.
+    pub fn hit_ratio(&self) -> f64 {
+        self.tally.hits as f64 / self.tally.ops.max(1) as f64
+    }
+
+    /// Latency in microseconds at a quantile.
+    pub fn latency_us(&self, quantile: f64) -> f64 {
+        self.tally.latency.value_at_quantile(quantile) as f64 / 1e3
+    }
+
+    /// User and system time of the whole process per operation, in microseconds.
+    pub fn cpu_us(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.tally.ops.max(1) as f64
+    }
+
+    /// Resident memory of the whole process at the end, in bytes.
+    pub fn rss(&self) -> u64 {
+        self.rss
+    }
+
+    /// What else is worth saying.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    /// Says something with the row.
+    pub fn with_note(mut self, note: String) -> Self {
+        self.note = Some(note);
+        self
+    }
+
+    fn per_s(&self, count: u64) -> f64 {
+        count as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+/// A stretch that has begun.
+#[derive(Debug)]
+pub struct Meter {
+    begun: Instant,
+    cpu: Duration,
+}
+
+impl Meter {
+    /// Begins a stretch.
+    pub fn start() -> Self {
+        Self { cpu: cpu_time(), begun: Instant::now() }
+    }
+
+    /// Time since its beginning.
+    pub fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Ends it.
+    pub fn finish(self, tally: Tally) -> Measure {
+        let elapsed = self.elapsed();
+        let cpu = cpu_time().saturating_sub(self.cpu);
+        Measure { tally, elapsed, cpu, rss: resident(), note: None }
+    }
+}
+
+/// User and system time of the process, like `getrusage(2)` but to the nanosecond.
+fn cpu_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
+}
+
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+    pages * rustix::param::page_size() as u64
+}
+
+/// Bytes that the process has made the device read, read-ahead included.
+pub fn device_reads() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = io.lines().find_map(|l| l.strip_prefix("read_bytes: "));
+    line.and_then(|n| n.parse().ok()).unwrap_or(0)
+}

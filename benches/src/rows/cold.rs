@@ -1,0 +1,98 @@
+//! Gets with the page cache dropped, beside the device's own random reads.
+
+use crate::{
+    Result,
+    bench::Bench,
+    candidate::{Candidate, Figure, Outcome, compare},
+    client::Work,
+    dataset::Dataset,
+    device,
+    filled::Filled,
+    fio::{self, Job},
+    measure::{Done, Measure, device_reads},
+    rng::Rng,
+    table,
+};
+use disk_cache::DiskCache;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// Measures `cold-get`.
+///
+/// # Errors
+/// Those of the reads.
+pub fn run(bench: &Bench, data: &Arc<Dataset>, filled: &[Filled]) -> Result<Vec<Outcome>> {
+    let Some(first) = filled.first() else { return Ok(Vec::new()) };
+    let tasks = bench.options.tasks;
+    let direct = || device::random_reads(&first.records, tasks, bench.pace(false));
+    let mut group = vec![Candidate::new("direct-read", format!("{tasks} threads, 4 KiB"), direct)];
+    for filled in filled {
+        let mut round = 0;
+        let gets = move || {
+            round += 1;
+            gets(bench, data, filled, round)
+        };
+        group.push(Candidate::new("cold-get", &filled.name, gets).against(0, Figure::Hits));
+    }
+    let outcomes = compare(group, bench.options.rounds)?;
+    if let Some((iops, _)) = fio::run(Job::RandomReads, bench.dir(), bench.options.time())? {
+        table::line(&format!("fio says {iops:.0} random reads of 4 KiB per second, O_DIRECT, 64 in flight"));
+    }
+    Ok(outcomes)
+}
+
+fn gets(bench: &Bench, data: &Arc<Dataset>, filled: &Filled, round: u64) -> Result<Measure> {
+    let how = filled.records.drop_caches()?;
+    let works = works(bench.options.tasks, data, &filled.cache, round);
+    let (before, read) = (filled.cache.stats(), device_reads());
+    let measure = bench.client.drive(works, bench.pace(false), async { Ok(()) })?;
+    let (after, read) = (filled.cache.stats(), device_reads() - read);
+    let fast = after.fast_reads - before.fast_reads;
+    let ring = after.ring_reads - before.ring_reads;
+    let gets = (after.hits - before.hits).max(1) as f64;
+    Ok(measure.with_note(format!(
+        "{how}; {:.0} % of the gets found their pages beside a neighbour's, {:.2} ring reads and {:.1} KiB from the \
+         device a get",
+        fast as f64 / gets * 100.0,
+        ring as f64 / gets,
+        read as f64 / 1024.0 / gets,
+    )))
+}
+
+/// How many gets there are in a cold cache: the more of it has been read, the more of the rest lies in pages beside it, and
+/// the more of it the kernel reads ahead.
+pub fn cold_gets(data: &Dataset) -> usize {
+    data.entries() / 4
+}
+
+/// Tasks that get keys in a random order, each once, since a second get would be warm, and only [`cold_gets`] of them.
+pub fn works(tasks: usize, data: &Arc<Dataset>, cache: &DiskCache, round: u64) -> Vec<Get> {
+    let mut order = Rng::new(round).permutation(data.entries());
+    order.truncate(cold_gets(data));
+    let (order, next): (Arc<[u32]>, _) = (order.into(), Arc::new(AtomicUsize::new(0)));
+    let work = |_| Get { cache: cache.clone(), data: data.clone(), order: order.clone(), next: next.clone() };
+    (0..tasks).map(work).collect()
+}
+
+/// Gets keys in an order that several tasks share.
+#[derive(Debug)]
+pub struct Get {
+    cache: DiskCache,
+    data: Arc<Dataset>,
+    order: Arc<[u32]>,
+    next: Arc<AtomicUsize>,
+}
+
+impl Work for Get {
+    async fn step(&mut self) -> Result<Option<Done>> {
+        let Some(&n) = self.order.get(self.next.fetch_add(1, Ordering::Relaxed)) else { return Ok(None) };
+        let n = n as usize;
+        let Some(found) = self.cache.get(&self.data.key(n)).await? else {
+            return Ok(Some(Done { hit: false, bytes: 0 }));
+        };
+        let body = found.bytes().await?;
+        Ok(Some(Done { hit: self.data.is_body(n, &body), bytes: body.len() as u64 }))
+    }
+}

@@ -1,0 +1,156 @@
+//! A cache at work: popular and unpopular keys, room for half of them, an insert after every miss.
+
+use crate::{
+    Result,
+    bench::Bench,
+    candidate::{Candidate, Outcome, compare},
+    client::{Pace, Work},
+    dataset::Dataset,
+    lru,
+    measure::{Done, Measure},
+    rng::Rng,
+    zipf,
+};
+use disk_cache::{ByteSize, DiskCache};
+use std::{sync::Arc, time::Duration};
+
+/// How much more popular the popular keys are.
+pub const EXPONENT: f64 = 0.9;
+/// Bytes of a record beside its body: header, key, padding.
+const OVERHEAD: usize = 112 + 57;
+/// A cache has at least eight segments of at least 1 MiB each, and should have many more than that.
+const LEAST_CAPACITY: u64 = 32 << 20;
+
+/// Measures `get-or-insert`.
+///
+/// # Errors
+/// Those of the cache.
+pub fn run(bench: &Bench, data: &Arc<Dataset>) -> Result<Vec<Outcome>> {
+    let keys = data.entries();
+    let draws: Arc<[u32]> = zipf::draw(keys, EXPONENT, keys * 16, &mut Rng::new(7)).into();
+    let record = record_len(data);
+    let capacity = capacity(data);
+    let reference = lru::hit_ratio(&draws, usize::try_from(capacity)? / record);
+    let mut caches = Vec::new();
+    for (choice, name) in bench.choices() {
+        let dir = bench.path(format!("get-or-insert-{}", name.replace(": ", "-")));
+        let cache = bench.open(&dir, *choice, ByteSize::bytes_of(capacity))?;
+        warm_up(bench, data, &cache, &draws)?;
+        caches.push((cache, name, dir));
+    }
+    let group = caches.iter().map(|(cache, name, _)| {
+        let mut round = 0;
+        let (data, draws) = (data.clone(), draws.clone());
+        Candidate::new("get-or-insert", *name, move || {
+            round += 1;
+            round_of(bench, &data, cache, &draws, round, reference)
+        })
+    });
+    let outcomes = compare(group.collect(), bench.options.rounds)?;
+    for (cache, _, dir) in caches {
+        bench.close(&cache)?;
+        std::fs::remove_dir_all(dir)?;
+    }
+    Ok(outcomes)
+}
+
+/// Room for half of the keys, in bytes.
+pub fn capacity(data: &Dataset) -> u64 {
+    ((data.entries() * record_len(data) / 2) as u64).max(LEAST_CAPACITY)
+}
+
+fn record_len(data: &Dataset) -> usize {
+    (data.size() + OVERHEAD).next_multiple_of(8)
+}
+
+/// Until the cache has turned over about twice.
+fn warm_up(bench: &Bench, data: &Arc<Dataset>, cache: &DiskCache, draws: &Arc<[u32]>) -> Result<()> {
+    let pace = Pace { time: Duration::from_secs(3600), sampled: true };
+    let left = data.entries() * 8 / bench.options.tasks;
+    bench
+        .client
+        .drive(works(bench.options.tasks, data, cache, draws, 0, Some(left)), pace, async { Ok(()) })?;
+    Ok(())
+}
+
+/// Tasks that draw keys, get them, and insert those that are missing; `left` times each, or for ever.
+pub fn works(
+    tasks: usize,
+    data: &Arc<Dataset>,
+    cache: &DiskCache,
+    draws: &Arc<[u32]>,
+    round: usize,
+    left: Option<usize>,
+) -> Vec<GetOrInsert> {
+    (0..tasks)
+        .map(|task| GetOrInsert {
+            cache: cache.clone(),
+            data: data.clone(),
+            draws: draws.clone(),
+            // Tasks and rounds are spread over the draws.
+            at: (task * draws.len() / tasks + round * 7919) % draws.len(),
+            left,
+        })
+        .collect()
+}
+
+fn round_of(
+    bench: &Bench,
+    data: &Arc<Dataset>,
+    cache: &DiskCache,
+    draws: &Arc<[u32]>,
+    round: usize,
+    reference: f64,
+) -> Result<Measure> {
+    bench.settle()?;
+    let before = cache.stats();
+    let measure = bench.client.drive(
+        works(bench.options.tasks, data, cache, draws, round, None),
+        bench.pace(true),
+        async { Ok(()) },
+    )?;
+    let after = cache.stats();
+    let moved = after.bytes_relocated - before.bytes_relocated;
+    let written = (after.bytes_written - before.bytes_written).max(1);
+    let note = format!(
+        "hit ratio {:.3}, of an exact LRU of the whole capacity {reference:.3}; {} evicted, {} of them early; {:.2} of the \
+         bytes written were moved",
+        measure.hit_ratio(),
+        after.evictions - before.evictions,
+        after.early_evictions - before.early_evictions,
+        moved as f64 / written as f64,
+    );
+    Ok(measure.with_note(note))
+}
+
+/// Gets a key, and inserts it after a miss.
+#[derive(Debug)]
+pub struct GetOrInsert {
+    cache: DiskCache,
+    data: Arc<Dataset>,
+    draws: Arc<[u32]>,
+    at: usize,
+    left: Option<usize>,
+}
+
+impl Work for GetOrInsert {
+    async fn step(&mut self) -> Result<Option<Done>> {
+        match &mut self.left {
+            Some(0) => return Ok(None),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        let n = self.draws[self.at] as usize;
+        self.at = (self.at + 1) % self.draws.len();
+        let key = self.data.key(n);
+        if let Some(found) = self.cache.get(&key).await? {
+            let body = found.bytes().await?;
+            if !self.data.is_body(n, &body) {
+                return Err("a get gave the wrong bytes".into());
+            }
+            return Ok(Some(Done { hit: true, bytes: body.len() as u64 }));
+        }
+        self.cache.insert(&key, self.data.body(n)).await?;
+        Ok(Some(Done { hit: false, bytes: self.data.size() as u64 }))
+    }
+}

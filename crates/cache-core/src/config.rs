@@ -1,0 +1,225 @@
+//! How a cache is set up: plain values that a configuration file can hold.
+
+use crate::{BackendChoice, ByteSize, Durability, Error, OnDamage, Result};
+use serde::{Deserialize, Serialize};
+use std::{path::PathBuf, time::Duration};
+
+/// The whole configuration of a cache. Durations are milliseconds and sizes are strings such as `"10GiB"` (or plain counts
+/// of bytes) in serialised form.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Config {
+    /// The cache's directory; made where it is missing, with mode 0700.
+    pub dir: PathBuf,
+    /// Bytes on disk, a hard limit.
+    pub capacity: ByteSize,
+    /// Length of a log segment; `None` derives it: about 512 segments of 1 MiB to 1 GiB each, at least 8. A directory
+    /// keeps the size it was made with.
+    #[serde(default)]
+    pub segment_size: Option<ByteSize>,
+    /// Which backend to use.
+    #[serde(default)]
+    pub backend: BackendChoice,
+    /// What an insert waits for unless it says otherwise.
+    #[serde(default)]
+    pub durability: Durability,
+    /// How long an entry is fresh unless its insert says otherwise; `None`: for ever.
+    #[serde(default, with = "millis_option", rename = "default_ttl_ms")]
+    pub default_ttl: Option<Duration>,
+    /// How long after its expiry reclaim still keeps an entry for readers that allow stale ones.
+    #[serde(default, with = "millis", rename = "stale_window_ms")]
+    pub stale_window: Duration,
+    /// Largest body; `None`: half of the capacity, which is also the upper bound.
+    #[serde(default)]
+    pub max_entry_size: Option<ByteSize>,
+    /// Memory for records that wait to be written.
+    #[serde(default = "default_write_buffer")]
+    pub write_buffer: ByteSize,
+    /// How long a record may wait in memory before it is written.
+    #[serde(default = "default_flush_interval", with = "millis", rename = "flush_interval_ms")]
+    pub flush_interval: Duration,
+    /// The cache does not grow while the file system has less than this left.
+    #[serde(default = "default_min_free_space")]
+    pub min_free_space: ByteSize,
+    /// Bytes written to the log per byte inserted, at most, over time; at least 1.
+    #[serde(default = "default_max_write_amplification")]
+    pub max_write_amplification: f64,
+    /// What to do about a superblock that does not read.
+    #[serde(default)]
+    pub on_damage: OnDamage,
+}
+
+/// Shortest and longest segment that may be asked for.
+const SEGMENT_SIZES: std::ops::RangeInclusive<u64> = 4096..=1 << 30;
+/// More segments than this do not fit into the index's 14 bits with room for short ones.
+const MAX_SEGMENTS: u64 = 8192;
+/// Fewer segments than this leave reclaim no room to work.
+const MIN_SEGMENTS: u64 = 8;
+
+impl Config {
+    /// A configuration with the defaults.
+    pub fn new(dir: impl Into<PathBuf>, capacity: ByteSize) -> Self {
+        Self {
+            dir: dir.into(),
+            capacity,
+            segment_size: None,
+            backend: BackendChoice::default(),
+            durability: Durability::default(),
+            default_ttl: None,
+            stale_window: Duration::ZERO,
+            max_entry_size: None,
+            write_buffer: default_write_buffer(),
+            flush_interval: default_flush_interval(),
+            min_free_space: default_min_free_space(),
+            max_write_amplification: default_max_write_amplification(),
+            on_damage: OnDamage::default(),
+        }
+    }
+
+    /// The segment size asked for, or the one derived from the capacity, in bytes.
+    pub fn segment_bytes(&self) -> u64 {
+        self.segment_size.map_or_else(
+            || {
+                let about = (self.capacity.bytes() / 512).next_power_of_two();
+                about.clamp(1 << 20, 1 << 30)
+            },
+            ByteSize::bytes,
+        )
+    }
+
+    /// The largest body allowed, in bytes.
+    pub fn max_entry_bytes(&self) -> u64 {
+        let half = self.capacity.bytes() / 2;
+        self.max_entry_size.map_or(half, |m| m.bytes().min(half))
+    }
+
+    /// Checks every value against its bounds.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] naming the field, what is wrong and what would do.
+    pub fn validate(&self) -> Result<()> {
+        let no = |field, reason| Err(Error::InvalidConfig { field, reason });
+        let segment = self.segment_bytes();
+        if !SEGMENT_SIZES.contains(&segment) || !segment.is_multiple_of(4096) {
+            return no(
+                "segment_size",
+                format!("{segment} bytes: it must be a multiple of 4 KiB between 4 KiB and 1 GiB"),
+            );
+        }
+        let capacity = self.capacity.bytes();
+        if capacity < MIN_SEGMENTS * segment {
+            return no(
+                "capacity",
+                format!(
+                    "{} is too small: at least {MIN_SEGMENTS} segments of {} are needed, that is {}",
+                    self.capacity,
+                    ByteSize::bytes_of(segment),
+                    ByteSize::bytes_of(MIN_SEGMENTS * segment)
+                ),
+            );
+        }
+        if capacity / segment > MAX_SEGMENTS {
+            return no(
+                "segment_size",
+                format!(
+                    "{} makes more than {MAX_SEGMENTS} segments of a capacity of {}: choose a larger one",
+                    ByteSize::bytes_of(segment),
+                    self.capacity
+                ),
+            );
+        }
+        if self.max_entry_size.is_some_and(|m| m.bytes() == 0 || m.bytes() > capacity / 2) {
+            return no(
+                "max_entry_size",
+                format!("it must be between 1 byte and half of the capacity, {}", capacity / 2),
+            );
+        }
+        if !(4096..=1 << 30).contains(&self.write_buffer.bytes()) {
+            return no("write_buffer", format!("{} is not between 4 KiB and 1 GiB", self.write_buffer));
+        }
+        if self.flush_interval.is_zero() || self.flush_interval > Duration::from_secs(60) {
+            return no("flush_interval", format!("{:?} is not between 1 ns and 60 s", self.flush_interval));
+        }
+        if !self.max_write_amplification.is_finite()
+            || !(1.0..=1000.0).contains(&self.max_write_amplification)
+        {
+            return no(
+                "max_write_amplification",
+                format!("{} is not between 1 and 1000", self.max_write_amplification),
+            );
+        }
+        Ok(())
+    }
+}
+
+fn default_write_buffer() -> ByteSize {
+    ByteSize::mib(16)
+}
+fn default_flush_interval() -> Duration {
+    Duration::from_millis(10)
+}
+fn default_min_free_space() -> ByteSize {
+    ByteSize::mib(256)
+}
+fn default_max_write_amplification() -> f64 {
+    3.0
+}
+
+mod millis {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::time::Duration;
+
+    pub(super) fn serialize<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
+        u64::try_from(d.as_millis()).unwrap_or(u64::MAX).serialize(s)
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+        u64::deserialize(d).map(Duration::from_millis)
+    }
+}
+
+mod millis_option {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::time::Duration;
+
+    #[expect(clippy::ref_option, reason = "the shape that serde asks for")]
+    pub(super) fn serialize<S: Serializer>(d: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
+        d.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)).serialize(s)
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(d)?.map(Duration::from_millis))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_derived_segment_size_gives_about_512_segments_within_its_bounds() {
+        let of = |c| Config::new("d", c).segment_bytes();
+        assert_eq!(of(ByteSize::mib(8)), 1 << 20);
+        assert_eq!(of(ByteSize::gib(10)), 32 << 20);
+        assert_eq!(of(ByteSize::gib(4096)), 1 << 30);
+    }
+
+    #[test]
+    fn each_value_out_of_bounds_is_refused_by_name() {
+        let field = |change: fn(&mut Config)| {
+            let mut c = Config::new("d", ByteSize::gib(1));
+            change(&mut c);
+            match c.validate() {
+                Err(Error::InvalidConfig { field, .. }) => field,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(field(|c| c.capacity = ByteSize::mib(7)), "capacity");
+        assert_eq!(field(|c| c.segment_size = Some(ByteSize::bytes_of(5000))), "segment_size");
+        assert_eq!(field(|c| c.segment_size = Some(ByteSize::kib(4))), "segment_size");
+        assert_eq!(field(|c| c.max_entry_size = Some(ByteSize::gib(1))), "max_entry_size");
+        assert_eq!(field(|c| c.write_buffer = ByteSize::bytes_of(1)), "write_buffer");
+        assert_eq!(field(|c| c.flush_interval = Duration::ZERO), "flush_interval");
+        assert_eq!(field(|c| c.max_write_amplification = f64::NAN), "max_write_amplification");
+        assert!(Config::new("d", ByteSize::mib(8)).validate().is_ok());
+    }
+}

@@ -1,0 +1,219 @@
+//! One of 256 parts of the index: its own lock, hash table, slots, order of use and objects.
+//!
+//! **Invariants**, while the lock is free:
+//! - The hash table holds the number of every slot that is in the list, under its tag, and nothing else.
+//! - The objects hold one row for every such slot that says it has one.
+//! - `oldest` shows the tick of the list's tail, or [`EMPTY`]. It only grows while the shard has entries, and what it
+//!   jumps to from [`EMPTY`] is a fresh tick: so a tail that was the smallest of all still is, if it is still there.
+
+use crate::{
+    Entry, ObjectRef, Position, SegmentId, Tag,
+    lru::Lru,
+    segments::{Seat, SegmentTable},
+    slab::Slab,
+    slot::{NONE, Slot},
+    sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering},
+};
+use hashbrown::HashTable;
+
+/// What a shard without entries shows as its oldest tick.
+pub(crate) const EMPTY: u64 = u64::MAX;
+
+/// Lines of its own, so that a shard's lock does not slow its neighbour down.
+#[repr(align(128))]
+pub(crate) struct Shard<S> {
+    core: Mutex<Core<S>>,
+    oldest: AtomicU64,
+}
+
+struct Core<S> {
+    segments: Arc<SegmentTable<S>>,
+    map: HashTable<u32>,
+    slab: Slab,
+    lru: Lru,
+    objects: HashTable<(u32, ObjectRef)>,
+}
+
+impl<S: Clone> Shard<S> {
+    pub(crate) fn new(segments: Arc<SegmentTable<S>>) -> Self {
+        let core = Core {
+            segments,
+            map: HashTable::new(),
+            slab: Slab::new(),
+            lru: Lru::new(),
+            objects: HashTable::new(),
+        };
+        Self { core: Mutex::new(core), oldest: AtomicU64::new(EMPTY) }
+    }
+
+    pub(crate) fn lock(&self) -> Locked<'_, S> {
+        Locked { core: self.core.lock(), oldest: &self.oldest }
+    }
+
+    /// The tick of the least recently used entry, without the lock.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.oldest.load(Ordering::Acquire)
+    }
+}
+
+/// A shard whose lock is held.
+pub(crate) struct Locked<'a, S> {
+    core: MutexGuard<'a, Core<S>>,
+    oldest: &'a AtomicU64,
+}
+
+impl<S: Clone> Locked<'_, S> {
+    pub(crate) fn find(&self, tag: Tag) -> Option<u32> {
+        let Core { map, slab, .. } = &*self.core;
+        map.find(tag.0, |&n| slab.get(n).tag() == tag).copied()
+    }
+
+    pub(crate) fn find_at(&self, tag: Tag, expect: Position) -> Option<u32> {
+        self.find(tag).filter(|&n| self.position(n) == expect)
+    }
+
+    pub(crate) fn entry(&self, n: u32) -> Entry {
+        let slot = self.slot(n);
+        let mut entry = slot.entry(self.core.segments.lowest());
+        if slot.has_object() {
+            entry.object = self.core.objects.find(object_hash(n), |row| row.0 == n).map(|row| row.1);
+        }
+        entry
+    }
+
+    pub(crate) fn slot(&self, n: u32) -> &Slot {
+        self.core.slab.get(n)
+    }
+
+    pub(crate) fn seat(&self, id: SegmentId) -> Option<&Seat<S>> {
+        self.core.segments.seat(id)
+    }
+
+    pub(crate) fn tail(&self) -> Option<u32> {
+        self.core.lru.oldest()
+    }
+
+    /// The slot used next after this one.
+    pub(crate) fn newer(&self, n: u32) -> Option<u32> {
+        Some(self.slot(n).newer()).filter(|&n| n != NONE)
+    }
+
+    pub(crate) fn insert(&mut self, tag: Tag, entry: &Entry, tick: u64) {
+        let Core { map, slab, lru, .. } = &mut *self.core;
+        let n = slab.take(Slot::new(tag, entry, tick));
+        lru.push(slab, n);
+        map.insert_unique(tag.0, n, |&n| slab.get(n).tag().0);
+        if entry.object.is_some() {
+            self.set_object(n, entry.object);
+        }
+        if self.tail() == Some(n) {
+            self.show_oldest();
+        }
+    }
+
+    /// Puts another entry into a slot; its tag, tick and place in the list stay.
+    pub(crate) fn overwrite(&mut self, n: u32, entry: &Entry) {
+        if self.slot(n).has_object() || entry.object.is_some() {
+            self.set_object(n, entry.object);
+        }
+        self.core.slab.get_mut(n).set_entry(entry);
+    }
+
+    pub(crate) fn set_stale(&mut self, n: u32) {
+        self.core.slab.get_mut(n).set_stale();
+    }
+
+    pub(crate) fn touch(&mut self, n: u32, tick: u64) {
+        let was_tail = self.tail() == Some(n);
+        let Core { slab, lru, .. } = &mut *self.core;
+        slab.get_mut(n).set_tick(tick);
+        lru.move_to_front(slab, n);
+        if was_tail {
+            self.show_oldest();
+        }
+    }
+
+    pub(crate) fn remove(&mut self, n: u32) {
+        let was_tail = self.tail() == Some(n);
+        if self.slot(n).has_object() {
+            self.set_object(n, None);
+        }
+        let Core { map, slab, lru, .. } = &mut *self.core;
+        if let Ok(row) = map.find_entry(slab.get(n).tag().0, |&other| other == n) {
+            row.remove();
+        }
+        lru.unlink(slab, n);
+        slab.give_back(n);
+        if was_tail {
+            self.show_oldest();
+        }
+    }
+
+    /// Makes room for `more` entries in the hash table; less room than that only means to grow later.
+    pub(crate) fn reserve(&mut self, more: usize) -> bool {
+        let Core { map, slab, .. } = &mut *self.core;
+        map.try_reserve(more, |&n| slab.get(n).tag().0).is_ok()
+    }
+
+    /// Takes a new segment table and gives the old one back, to be dropped outside the lock.
+    pub(crate) fn swap_segments(&mut self, segments: Arc<SegmentTable<S>>) -> Arc<SegmentTable<S>> {
+        std::mem::replace(&mut self.core.segments, segments)
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.core.map.allocation_size() + self.core.slab.memory_bytes() + self.core.objects.allocation_size()
+    }
+
+    fn position(&self, n: u32) -> Position {
+        self.slot(n).position(self.core.segments.lowest())
+    }
+
+    fn set_object(&mut self, n: u32, object: Option<ObjectRef>) {
+        let objects = &mut self.core.objects;
+        if let Ok(row) = objects.find_entry(object_hash(n), |row| row.0 == n) {
+            row.remove();
+        }
+        if let Some(object) = object {
+            objects.insert_unique(object_hash(n), (n, object), |row| object_hash(row.0));
+        }
+    }
+
+    fn show_oldest(&self) {
+        let tick = self.tail().map_or(EMPTY, |n| self.slot(n).tick());
+        self.oldest.store(tick, Ordering::Release);
+    }
+}
+
+/// Slot numbers are small and dense; Fibonacci hashing spreads them over the top and the bottom bits.
+fn object_hash(n: u32) -> u64 {
+    let mixed = u64::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed ^ mixed >> 32
+}
+
+/// What `check_invariants` reads.
+impl<S: Clone> Locked<'_, S> {
+    pub(crate) fn segments(&self) -> &Arc<SegmentTable<S>> {
+        &self.core.segments
+    }
+
+    pub(crate) fn slab(&self) -> &Slab {
+        &self.core.slab
+    }
+
+    #[cfg(test)]
+    pub(crate) fn slot_mut(&mut self, n: u32) -> &mut Slot {
+        self.core.slab.get_mut(n)
+    }
+
+    pub(crate) fn head(&self) -> Option<u32> {
+        self.core.lru.newest()
+    }
+
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.core.map.len(), self.core.objects.len())
+    }
+
+    pub(crate) fn shown(&self) -> u64 {
+        self.oldest.load(Ordering::Acquire)
+    }
+}

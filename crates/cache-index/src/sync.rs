@@ -1,0 +1,13 @@
+//! Every lock and atomic of this crate and of the engine on top of it.
+//!
+//! **Invariants**: no other module names `parking_lot` or `std::sync::atomic`, so that a model checker can stand in here.
+
+pub use parking_lot::{Mutex, MutexGuard, RwLock};
+pub(crate) use std::sync::Arc;
+pub use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// A value with cache lines of its own, so that writers of its neighbours do not slow its readers down. 128 bytes, since
+/// the prefetcher of x86-64 fetches lines in pairs.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Padded<T>(pub(crate) T);

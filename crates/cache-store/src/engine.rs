@@ -1,0 +1,391 @@
+//! The engine's face: opens, answers the API, counts, closes.
+
+use crate::{
+    commit::Debts,
+    counters::Counters,
+    insert::check_key,
+    log::Log,
+    object::Objects,
+    reclaim::ReclaimState,
+    recover::{Claimed, Recovered, claim, recover},
+    roll::{full_disk, is_full},
+    shared::{Limits, Shared, Signals},
+    sync::{AtomicBool, Mutex, Ordering},
+};
+use bytes::Bytes;
+use cache_core::{
+    Cache, CacheKey, Clock, Config, DiskBackend, Durability, EntryId, Error, Expiry, GetOptions, Hit,
+    InsertOptions, Inserted, NamespaceStats, PurgeMode, PurgeScope, RecoveryReport, Result, Stats, Target,
+};
+use std::{fmt, pin::pin, sync::Arc, time::Instant};
+use tokio::runtime::Handle;
+
+/// A disk cache over a backend. Cheap to clone; see [`Cache`] and the facade `disk-cache` for what the verbs promise.
+pub struct Engine<B: DiskBackend> {
+    shared: Arc<Shared<B>>,
+}
+
+impl<B: DiskBackend> Clone for Engine<B> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl<B: DiskBackend> fmt::Debug for Engine<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("dir", &self.shared.config.dir).finish_non_exhaustive()
+    }
+}
+
+impl<B: DiskBackend> Engine<B> {
+    /// Opens a directory. Background tasks run on `handle`'s runtime, which must outlive the engine and have its timer
+    /// enabled.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`], [`Error::Locked`], [`Error::UnsupportedFormat`], [`Error::Corrupt`],
+    /// [`Error::StorageFull`], [`Error::Io`]. The directory's content is as good as before.
+    ///
+    /// # Cancellation
+    /// Dropped, it leaves the directory to be opened again.
+    pub async fn open(config: Config, clock: Arc<dyn Clock>, backend: B, handle: Handle) -> Result<Self> {
+        let begun = Instant::now();
+        config.validate()?;
+        let claimed = claim(&backend, &config, &*clock).await?;
+        let limits = Limits::new(&config, claimed.superblock.segment_size);
+        let recovered = recover(&backend, &claimed, &config, limits).await?;
+        let Claimed { layout, lock, superblock } = claimed;
+        let Recovered { index, purges, space, next, version, objects: found, mut report } = recovered;
+        let objects = Objects::new();
+        for object in found {
+            let lease = space.lease_found(object.disk);
+            objects.found(object.id, layout.object(object.id), lease, object.unproven);
+        }
+        let mut shared = Shared {
+            backend,
+            handle,
+            clock,
+            uuid: superblock.uuid,
+            secret: superblock.secret(),
+            limits,
+            index,
+            purges,
+            log: Mutex::new(Log::new(next, version, Vec::new(), space.capacity())),
+            space,
+            signals: Signals::default(),
+            objects,
+            counters: Counters::default(),
+            reclaim: tokio::sync::Mutex::new(ReclaimState::default()),
+            lock: Mutex::new(Some(lock)),
+            report: RecoveryReport::default(),
+            closed: AtomicBool::new(false),
+            opening: Mutex::new(None),
+            healthy: AtomicBool::new(true),
+            layout,
+            config,
+        };
+        report.dropped.segments_over_capacity = shared.fit_capacity().await?;
+        shared.begin().await?;
+        report.entries = shared.index.len();
+        report.live_bytes = shared.index.live_bytes();
+        report.elapsed = begun.elapsed();
+        tracing::info!(
+            dir = %shared.config.dir.display(), backend = %shared.backend.kind(), entries = report.entries,
+            source = ?report.source, elapsed = ?report.elapsed, "opened"
+        );
+        shared.report = report;
+        let shared = Arc::new(shared);
+        shared.spawn(shared.clone().writer());
+        shared.spawn(shared.clone().committer());
+        shared.spawn(shared.clone().sealer());
+        let opener = shared.spawn(shared.clone().opener());
+        *shared.opening.lock() = Some(opener);
+        shared.spawn(shared.clone().reclaimer());
+        shared.spawn(shared.clone().unlinker());
+        Ok(Self { shared })
+    }
+
+    /// What the open found.
+    pub fn recovery_report(&self) -> &RecoveryReport {
+        &self.shared.report
+    }
+
+    /// Removes a key, or one exact entry of it, durably; returns the entry that was there. A key that is not known gets its
+    /// tombstone all the same: an evicted record of it may still be in the log.
+    ///
+    /// # Errors
+    /// Those of the log. In this process the key stays removed all the same.
+    pub async fn remove_entry<'a>(&self, target: impl Into<Target<'a>>) -> Result<Option<EntryId>> {
+        let _under_way = self.enter()?;
+        self.shared.remove_entry(target.into(), Durability::Synced).await
+    }
+
+    /// Removes a key; `durability` is what the call waits for. `true` where the cache knew it.
+    ///
+    /// # Errors
+    /// Those of [`Engine::remove_entry`].
+    pub async fn remove_with(&self, key: &CacheKey, durability: Durability) -> Result<bool> {
+        let _under_way = self.enter()?;
+        check_key(key)?;
+        let was_there = self.shared.remove(key, None, durability).await? == Some(true);
+        if was_there {
+            self.shared.counters.removes.one();
+        }
+        Ok(was_there)
+    }
+
+    /// Makes a key, or one exact entry of it, stale from now on, durably; the body is kept. Returns the entry.
+    ///
+    /// # Errors
+    /// Those of the log. In this process the key stays stale all the same.
+    pub async fn expire<'a>(&self, target: impl Into<Target<'a>>) -> Result<Option<EntryId>> {
+        let _under_way = self.enter()?;
+        self.shared.expire(target.into()).await
+    }
+
+    /// Gives an entry a new meta and expiry and lifts a soft purge, by compare-and-swap; one small record where the body is
+    /// out of line. `false`: the entry is not there.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`]; those of the log and of the read. The entry is as it was then.
+    pub async fn update_meta<'a>(
+        &self,
+        target: impl Into<Target<'a>>,
+        meta: Bytes,
+        expiry: Expiry,
+    ) -> Result<bool> {
+        let _under_way = self.enter()?;
+        self.shared.update_meta(target.into(), meta, expiry).await
+    }
+
+    /// All that was acknowledged before is on stable storage.
+    ///
+    /// # Errors
+    /// A failure that lost acknowledged records, once, even if it happened in the background before.
+    pub async fn flush(&self) -> Result<()> {
+        let _under_way = self.enter()?;
+        self.shared.all_synced(Debts::Wait).await?;
+        self.shared.log.lock().unreported.take().map_or(Ok(()), Err)
+    }
+
+    /// Flushes, writes the snapshot, unlocks. Later calls get [`Error::Closed`]; hits stay readable.
+    ///
+    /// # Errors
+    /// That of the flush; the cache is closed and unlocked all the same. [`Error::Closed`] where it was closed before.
+    ///
+    /// # Cancellation
+    /// Closing goes on in the background only where the runtime is told to; dropped half way, the directory is as after a
+    /// crash, and stays locked until the last handle is gone.
+    pub async fn close(&self) -> Result<()> {
+        self.shared.close().await
+    }
+
+    /// What was counted for one namespace.
+    pub fn stats_of(&self, namespace: impl AsRef<[u8]>) -> NamespaceStats {
+        self.shared.counters.of_namespace(namespace.as_ref())
+    }
+
+    /// Recounts the index from scratch.
+    ///
+    /// # Errors
+    /// What does not add up.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        self.shared.index.check_invariants()
+    }
+
+    fn enter(&self) -> Result<crate::counters::InFlight<'_>> {
+        if self.shared.is_closed() {
+            return Err(Error::Closed);
+        }
+        Ok(self.shared.counters.enter())
+    }
+}
+
+impl<B: DiskBackend> Cache for Engine<B> {
+    async fn get_with(&self, key: &CacheKey, options: GetOptions) -> Result<Option<Hit>> {
+        if self.shared.is_closed() {
+            return Err(Error::Closed);
+        }
+        let _under_way = self.shared.counters.enter();
+        self.shared.get(key, options).await
+    }
+
+    async fn insert_with(&self, key: &CacheKey, body: Bytes, options: InsertOptions) -> Result<Inserted> {
+        let _under_way = self.enter()?;
+        self.shared.insert(key, body, options).await
+    }
+
+    async fn remove(&self, key: &CacheKey) -> Result<bool> {
+        self.remove_with(key, Durability::Synced).await
+    }
+
+    async fn purge_with(&self, scope: PurgeScope, mode: PurgeMode) -> Result<()> {
+        let _under_way = self.enter()?;
+        self.shared.purge(scope, mode, Durability::Synced).await
+    }
+
+    fn contains(&self, key: &CacheKey) -> bool {
+        !self.shared.is_closed() && self.shared.contains(key)
+    }
+
+    fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+}
+
+impl<B: DiskBackend> Shared<B> {
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Over a smaller capacity than before: evicts, and drops the oldest segments. Returns how many.
+    async fn fit_capacity(&self) -> Result<u64> {
+        self.evict_down_to(self.limits.live);
+        self.unlink_doomed().await;
+        let mut dropped = 0;
+        while self.space.used() + self.limits.segment > self.space.capacity() {
+            if !self.drop_oldest().await? {
+                return Err(self.no_room());
+            }
+            self.unlink_doomed().await;
+            dropped += 1;
+        }
+        Ok(dropped)
+    }
+
+    /// Begins this session's first segment, whose id is the upper half of its entry ids.
+    async fn begin(&self) -> Result<()> {
+        let id = self.log.lock().next_id;
+        let size = self.limits.segment;
+        let Some(lease) = self.space.try_lease(size, 0) else { return Err(self.no_room()) };
+        let segment = match self.create_segment(id, lease).await {
+            Ok(segment) => segment,
+            Err((error, lease)) => {
+                if !is_full(&error) || !self.drop_oldest().await? {
+                    return Err(full_disk(size, &self.layout.segment(id), error));
+                }
+                let again = self.create_segment(id, lease).await;
+                again.map_err(|(e, _)| full_disk(size, &self.layout.segment(id), e))?
+            }
+        };
+        self.index.attach(id, segment.clone());
+        let mut log = self.log.lock();
+        log.activate(segment);
+        log.next_id = id.next().unwrap_or(id);
+        log.entry_prefix = id.get();
+        log.synced_through = cache_index::Position::new(id, 0);
+        Ok(())
+    }
+
+    async fn close(self: &Arc<Self>) -> Result<()> {
+        {
+            let mut log = self.log.lock();
+            if log.closed {
+                return Err(Error::Closed);
+            }
+            log.closed = true;
+        }
+        self.closed.store(true, Ordering::Release);
+        self.wake_everybody();
+        let flushed = self.all_synced(Debts::Wait).await;
+        let clean = flushed.is_ok() && self.seal_everything().await;
+        {
+            let mut log = self.log.lock();
+            log.shut = true;
+            log.active = None;
+        }
+        self.wake_everybody();
+        // A segment that is just being opened is taken away below, and none is made once somebody else has the directory.
+        let opener = self.opening.lock().take();
+        if let Some(opener) = opener
+            && let Err(error) = opener.await
+        {
+            tracing::error!(%error, "the opener of segments died");
+        }
+        // A reclaim under way ends at its next append; its segment is whole or gone.
+        let reclaiming = self.reclaim.lock().await;
+        let unused = self.log.lock().spare.take();
+        if let Some(spare) = unused {
+            self.index.detach(spare.id);
+            if self.backend.remove(&spare.path).await.is_err()
+                || self.backend.sync_dir(&self.layout.segments).await.is_err()
+            {
+                self.counters.cleanup_errors.one();
+            }
+        }
+        self.unlink_doomed().await;
+        if clean && let Err(error) = self.write_snapshot().await {
+            tracing::warn!(%error, "no snapshot was written: the next open reads the log");
+            self.counters.cleanup_errors.one();
+        }
+        drop(reclaiming);
+        drop(self.lock.lock().take());
+        tracing::info!(dir = %self.config.dir.display(), "closed");
+        let unreported = self.log.lock().unreported.take();
+        flushed.and(unreported.map_or(Ok(()), Err))
+    }
+
+    /// Ends the active segment and waits for all footers. Returns whether every one was written.
+    async fn seal_everything(&self) -> bool {
+        self.log.lock().close_active();
+        self.signals.commit.notify_one();
+        loop {
+            let mut synced = pin!(self.signals.synced.notified());
+            synced.as_mut().enable();
+            {
+                let log = self.log.lock();
+                if log.draining.is_empty() && log.sealing.is_empty() {
+                    return log.unfooted.is_empty() && log.debt.is_empty();
+                }
+            }
+            synced.await;
+        }
+    }
+
+    fn wake_everybody(&self) {
+        let s = &self.signals;
+        for signal in [&s.flush, &s.commit, &s.seal, &s.open, &s.reclaim, &s.unlink] {
+            signal.notify_one();
+        }
+        s.room.notify_waiters();
+        s.synced.notify_waiters();
+        self.space.freed.notify_waiters();
+    }
+
+    fn stats(&self) -> Stats {
+        let c = &self.counters;
+        let io = self.backend.io_counts();
+        let mut s = Stats::new(self.backend.kind());
+        s.fallback_reason = self.backend.fallback_reason();
+        s.entries = self.index.len();
+        s.live_bytes = self.index.live_bytes();
+        s.disk_bytes = self.space.used();
+        s.capacity = self.space.capacity();
+        s.hits = c.sum(|g| &g.hits);
+        s.misses = c.sum(|g| &g.misses);
+        s.fast_reads = c.sum(|g| &g.fast_reads);
+        s.inserts = c.inserts.get();
+        s.removes = c.removes.get();
+        s.evictions = c.evictions.get();
+        s.early_evictions = c.early_evictions.get();
+        s.expirations = c.expirations.get();
+        s.purged = c.purged.get();
+        s.shed = c.shed.get();
+        s.corruptions = c.corruptions.get();
+        s.read_errors = c.read_errors.get();
+        s.write_errors = c.write_errors.get();
+        s.cleanup_errors = c.cleanup_errors.get();
+        s.bytes_written = c.bytes_written.get();
+        s.bytes_relocated = c.bytes_relocated.get();
+        s.in_flight = c.in_flight.load(Ordering::Relaxed);
+        s.index_bytes = self.index.memory_bytes();
+        s.rings = io.rings;
+        s.ring_reads = io.ring_reads;
+        s.ring_writes = io.ring_writes;
+        s.ring_syncs = io.ring_syncs;
+        s.segments = self.index.segment_ids().len() as u64;
+        // The lock, every segment, and large bodies kept open.
+        s.open_files = s.segments + self.objects.open_files() + u64::from(self.lock.lock().is_some());
+        s.healthy = self.healthy.load(Ordering::Acquire);
+        s
+    }
+}

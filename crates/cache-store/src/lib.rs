@@ -1,0 +1,36 @@
+//! The engine of disk-cache: a log-structured store over any `DiskBackend`.
+//!
+//! **Invariants**: the log is the only truth and position in it is the only order; what is handed out was verified on this
+//! very read; bytes on disk never exceed the capacity; what an acknowledged operation promised holds after any crash.
+//! Every file of this crate opens with the part it keeps.
+#![forbid(unsafe_code)]
+
+mod buffer;
+mod checkpoint;
+mod commit;
+mod counters;
+mod debt;
+mod engine;
+mod failure;
+mod flush;
+mod format;
+mod get;
+mod insert;
+mod io;
+mod layout;
+mod log;
+mod object;
+mod publish;
+mod purge;
+mod reclaim;
+mod recover;
+mod roll;
+mod scan;
+mod seal;
+mod segment;
+mod sequencer;
+mod shared;
+mod space;
+mod sync;
+
+pub use engine::Engine;

@@ -1,0 +1,210 @@
+//! Purges, and expiry by hand.
+//!
+//! **Invariants**: a purge is applied in memory in the section that gives it its place, and kept there even when the disk
+//! refuses its record; an acknowledged one is on the log before anything that is fetched after it.
+
+use crate::{
+    debt::Owed,
+    format::{
+        footer,
+        record::{Kind, half_digest},
+    },
+    insert::check_key,
+    reclaim::{Reclaimed, Survivors},
+    sequencer::{Change, Class, Draft, Refused},
+    shared::Shared,
+};
+use cache_core::{
+    CacheKey, DiskBackend, Durability, EntryId, Error, MAX_KEY_LEN, MAX_TAG_LEN, PurgeMode, PurgeScope,
+    Result, Target,
+};
+use cache_index::{Position, Tag};
+use std::sync::Arc;
+
+impl<B: DiskBackend> Shared<B> {
+    pub(crate) async fn purge(
+        self: &Arc<Self>,
+        scope: PurgeScope,
+        mode: PurgeMode,
+        level: Durability,
+    ) -> Result<()> {
+        check_scope(&scope)?;
+        let draft = Draft::purge(&scope, mode);
+        self.check_fits(&draft)?;
+        if let PurgeScope::Namespace(name)
+        | PurgeScope::Path { namespace: name, .. }
+        | PurgeScope::Prefix { namespace: name, .. } = &scope
+        {
+            self.counters.namespace(name, |n| n.purges.one());
+        }
+        let change = Change::Purge { scope: &scope, mode };
+        let placed = match self.append_waiting(&draft, &change, Class::Control, true).await {
+            Ok(Some(placed)) => placed,
+            Err(Refused::Failed(Error::Closed)) => return Err(Error::Closed),
+            Err(Refused::Failed(error)) => {
+                let mut log = self.log.lock();
+                let as_of = log.next_place();
+                self.purges.add(&scope, mode, as_of);
+                log.debt.owe(Owed::Purge { scope, mode, as_of });
+                log.barrier = Some(Position::from_raw(u64::MAX));
+                return Err(error);
+            }
+            Ok(None) | Err(_) => return Err(Error::Closed),
+        };
+        let everything = scope == PurgeScope::All && mode == PurgeMode::Remove;
+        if everything {
+            self.sweep(placed.position, Position::new(placed.segment.id, placed.end));
+        }
+        self.durable(&placed.segment, placed.end, level).await?;
+        if everything {
+            self.unlink_before(placed.position).await;
+        }
+        Ok(())
+    }
+
+    /// Refuses a scope whose record and footer row no segment takes: owed to the log, it would be owed for ever.
+    fn check_fits(&self, draft: &Draft<B>) -> Result<()> {
+        let scope = draft.meta.len() as u64;
+        let len = draft.header.record_len() + footer::room(1, scope);
+        let max = self.limits.segment;
+        if len > max {
+            return Err(Error::TooLarge { what: "the record of the purge and its footer row", len, max });
+        }
+        Ok(())
+    }
+
+    /// Drops all entries before a purge of everything.
+    fn sweep(&self, before: Position, after: Position) {
+        for shard in 0..self.index.shards() {
+            for entry in self.index.retain(shard, |_, e| e.position >= before) {
+                self.counters.purged.one();
+                self.discard(&entry, Some(after));
+            }
+        }
+    }
+
+    /// Gives the segments before a synced purge of everything back. As a task, so that a caller that goes away does not
+    /// stop it half way.
+    async fn unlink_before(self: &Arc<Self>, at: Position) {
+        let shared = self.clone();
+        let task = self.handle.spawn(async move {
+            shared.signals.unlink.notify_one();
+            while shared.index.segment_ids().first().is_some_and(|oldest| *oldest < at.segment()) {
+                match shared.reclaim_oldest(Survivors::Move).await {
+                    Ok(Reclaimed::One) => {}
+                    Ok(_) => break,
+                    Err(error) => {
+                        tracing::warn!(%error, "purged segments stay for now");
+                        break;
+                    }
+                }
+            }
+        });
+        if let Err(error) = task.await {
+            tracing::error!(%error, "giving purged segments back failed");
+        }
+    }
+
+    /// Makes a key stale, or just one entry of it. Returns the entry that was there.
+    pub(crate) async fn expire(self: &Arc<Self>, target: Target<'_>) -> Result<Option<EntryId>> {
+        check_key(target.key)?;
+        let draft = Draft::bare(Kind::Expire, half_digest(target.key));
+        loop {
+            let found = match self.generation(target.key).await {
+                Ok(found) => found,
+                Err(error) => {
+                    // Which entry it is cannot be read; that the key is to be stale holds all the same.
+                    if target.id.is_none() {
+                        self.expire_in_memory(target.key);
+                    }
+                    return Err(error);
+                }
+            };
+            let held = found.as_ref().map(|f| (f.entry.position, EntryId(f.record.header.entry_id)));
+            if let (Some(wanted), Some((_, id))) = (target.id, held)
+                && wanted != id
+            {
+                return Ok(None);
+            }
+            let change = Change::Expire { expect: expected(target, held.map(|(at, _)| at)) };
+            let placed = match self.append_waiting(&draft, &change, Class::Control, true).await {
+                Ok(Some(placed)) => placed,
+                Err(Refused::Changed) => continue,
+                Err(Refused::Failed(Error::Closed)) => return Err(Error::Closed),
+                Err(Refused::Failed(error)) => {
+                    self.expire_in_memory(target.key);
+                    return Err(error);
+                }
+                Ok(None) | Err(_) => return Err(Error::Closed),
+            };
+            self.durable(&placed.segment, placed.end, Durability::Synced).await?;
+            return Ok(placed.before.and(held.map(|(_, id)| id)));
+        }
+    }
+
+    fn expire_in_memory(&self, key: &CacheKey) {
+        let mut log = self.log.lock();
+        let as_of = log.next_place();
+        self.index.mark_stale(Tag::of(key.digest()), None);
+        log.debt.owe(Owed::Key { kind: Kind::Expire, digest: half_digest(key), as_of });
+        log.barrier = Some(Position::from_raw(u64::MAX));
+    }
+
+    /// Removes a key, or just one entry of it. Returns the entry that was there.
+    pub(crate) async fn remove_entry(
+        self: &Arc<Self>,
+        target: Target<'_>,
+        level: Durability,
+    ) -> Result<Option<EntryId>> {
+        check_key(target.key)?;
+        loop {
+            let found = match self.generation(target.key).await {
+                Ok(found) => found,
+                Err(error) => {
+                    if target.id.is_none() {
+                        self.remove_in_memory(target.key, &error);
+                    }
+                    return Err(error);
+                }
+            };
+            let held = found.map(|f| (f.entry.position, EntryId(f.record.header.entry_id)));
+            if let (Some(wanted), Some((_, id))) = (target.id, held)
+                && wanted != id
+            {
+                return Ok(None);
+            }
+            // A key that the index does not know gets its tombstone all the same: an evicted record may be in the log.
+            let expect = expected(target, held.map(|(at, _)| at));
+            match self.remove(target.key, expect, level).await? {
+                Some(true) => {
+                    self.counters.removes.one();
+                    return Ok(held.map(|(_, id)| id));
+                }
+                Some(false) => return Ok(None),
+                None => {}
+            }
+        }
+    }
+}
+
+/// The place the index must hold: none at all where one exact entry is meant and the index knows none of the key.
+fn expected(target: Target<'_>, held: Option<Position>) -> Option<Position> {
+    held.or(target.id.map(|_| Position::ZERO))
+}
+
+fn check_scope(scope: &PurgeScope) -> Result<()> {
+    let check = |what, len: usize, max: usize| {
+        if len > max { Err(Error::TooLarge { what, len: len as u64, max: max as u64 }) } else { Ok(()) }
+    };
+    match scope {
+        PurgeScope::Namespace(n) => check("the namespace", n.len(), MAX_KEY_LEN),
+        PurgeScope::Path { namespace, path } => {
+            check("namespace and path together", namespace.len() + path.len(), MAX_KEY_LEN)
+        }
+        PurgeScope::Prefix { namespace, prefix } => {
+            check("namespace and prefix together", namespace.len() + prefix.len(), MAX_KEY_LEN)
+        }
+        PurgeScope::Tag(tag) => check("the tag", tag.len(), MAX_TAG_LEN),
+        _ => Ok(()),
+    }
+}

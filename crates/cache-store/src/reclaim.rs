@@ -1,0 +1,440 @@
+//! Reclaim: empties the oldest segment, first in, first out.
+//!
+//! **Invariants**: serial; survivors are appended again by compare-and-swap; the file goes only after the whole log up to
+//! the copies is synced, and the next one only after the directory is synced. So no old record of a key outlives a newer
+//! one, and a tombstone may go with its own segment. Reclaim never waits for room: what finds none, or would pass the
+//! bound on write amplification, is evicted, and counted. So it always makes progress.
+
+use crate::{
+    commit::Debts,
+    format::{
+        footer,
+        record::{Kind, Record, flag, tag_of},
+        row::Row,
+    },
+    io,
+    scan::Source,
+    segment::Segment,
+    sequencer::{Change, Class, Draft, Refused},
+    shared::Shared,
+};
+use bytes::{Bytes, BytesMut};
+use cache_core::{CacheKey, DiskBackend, Error, Result};
+use cache_index::{Entry, Position, Tag};
+use std::{pin::pin, sync::Arc};
+use tokio::sync::MutexGuard;
+
+/// What reclaim remembers from one segment to the next.
+#[derive(Debug, Default)]
+pub(crate) struct ReclaimState {
+    /// A directory sync failed: nothing more may be dropped.
+    stopped: Option<Error>,
+    /// An unlinked segment's name may still be there after a power cut.
+    unsynced_dir: bool,
+}
+
+/// Whether survivors are worth moving.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Survivors {
+    Move,
+    /// Room is wanted at any price.
+    Drop,
+}
+
+/// What became of one reclaim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reclaimed {
+    /// The oldest segment is gone.
+    One,
+    /// The oldest segment is about to get its footer; the sealer tells when.
+    NotYet,
+    /// There is none but those in use.
+    Nothing,
+}
+
+/// The oldest segment.
+enum Oldest<B: DiskBackend> {
+    /// It takes no more records and has had its chance of a footer.
+    Finished(Arc<Segment<B>>),
+    Sealing,
+    InUse,
+}
+
+/// A record of the victim that the index still points to.
+struct Live {
+    row: Row,
+    entry: Entry,
+    tick: u64,
+}
+
+/// Records closer than this are read together.
+const GAP: u64 = 32 << 10;
+/// Bytes read at once.
+const SPAN: u64 = 1 << 20;
+/// Segments beyond this many times the count that fits are reclaimed whatever the quota says: every open begins one.
+const MANY: u64 = 2;
+
+impl<B: DiskBackend> Shared<B> {
+    /// Runs until the cache shuts.
+    pub(crate) async fn reclaimer(self: Arc<Self>) {
+        loop {
+            let mut woken = pin!(self.signals.reclaim.notified());
+            woken.as_mut().enable();
+            let mut freed = pin!(self.space.freed.notified());
+            freed.as_mut().enable();
+            if self.log.lock().shut {
+                return;
+            }
+            if self.wants_reclaim() {
+                match self.reclaim_oldest(Survivors::Move).await {
+                    Ok(Reclaimed::One) => continue,
+                    Ok(Reclaimed::NotYet) => {}
+                    Ok(Reclaimed::Nothing) => self.starve(None),
+                    Err(Error::Closed) => return,
+                    Err(error) => {
+                        tracing::warn!(%error, "reclaim stopped");
+                        self.starve(Some(error));
+                    }
+                }
+            }
+            tokio::select! {
+                () = woken => {}
+                () = freed => {}
+            }
+        }
+    }
+
+    /// Whether the next segment, or a waiting large body, lacks room.
+    fn wants_reclaim(&self) -> bool {
+        let log = self.log.lock();
+        if log.closed {
+            return false;
+        }
+        let size = self.limits.segment;
+        let segments = self.index.segment_ids().len() as u64;
+        let next = if log.spare.is_none() { 2 * size } else { size };
+        let free = self.space.capacity().saturating_sub(self.space.used());
+        log.reclaim_only
+            || free < next + self.objects.wanted()
+            || segments > MANY * (self.space.capacity() / size) + 64
+    }
+
+    /// Nothing is left to reclaim: those that wait for room are told.
+    fn starve(&self, error: Option<Error>) {
+        let mut log = self.log.lock();
+        if error.is_none() && self.objects.is_dooming() {
+            // Bytes are on their way: those of large bodies that go once what replaced them is synced.
+            log.sync_wanted = log.sync_wanted.max(log.head());
+            drop(log);
+            self.signals.commit.notify_one();
+            self.signals.unlink.notify_one();
+            return;
+        }
+        // Room kept for reclaim is of no use to it now.
+        log.reclaim_only = false;
+        let waits = log.spare.is_none() && log.active.is_none();
+        if waits || error.is_some() {
+            log.open_error = Some(error.unwrap_or_else(|| self.no_room()));
+        }
+        drop(log);
+        self.objects.starve();
+        self.signals.room.notify_waiters();
+    }
+
+    /// Gives the oldest segment up to make room on a full disk. `false`: there is none.
+    pub(crate) async fn drop_oldest(&self) -> Result<bool> {
+        Ok(self.reclaim_oldest(Survivors::Drop).await? == Reclaimed::One)
+    }
+
+    /// Empties and unlinks the oldest sealed segment.
+    ///
+    /// # Errors
+    /// A directory that could not be synced, now or earlier; a log whose debts cannot be paid.
+    pub(crate) async fn reclaim_oldest(&self, survivors: Survivors) -> Result<Reclaimed> {
+        let state = self.reclaim.lock().await;
+        self.reclaim_with(state, survivors, Debts::Wait).await
+    }
+
+    /// [`Shared::drop_oldest`] for the opener, which must never wait for what only it can give: neither for a reclaim under
+    /// way nor for debts that want a segment.
+    pub(crate) async fn drop_oldest_now(&self) -> Result<bool> {
+        let Ok(state) = self.reclaim.try_lock() else { return Ok(false) };
+        Ok(self.reclaim_with(state, Survivors::Drop, Debts::Refuse).await? == Reclaimed::One)
+    }
+
+    /// [`Shared::drop_oldest_now`] where failures have used up even the room kept for debts: without a segment for them
+    /// nothing could ever be synced, reclaimed or inserted again.
+    pub(crate) async fn drop_oldest_for_debts(&self) -> Result<bool> {
+        let Ok(state) = self.reclaim.try_lock() else { return Ok(false) };
+        Ok(self.reclaim_with(state, Survivors::Drop, Debts::Ignore).await? == Reclaimed::One)
+    }
+
+    async fn reclaim_with(
+        &self,
+        mut state: MutexGuard<'_, ReclaimState>,
+        survivors: Survivors,
+        debts: Debts,
+    ) -> Result<Reclaimed> {
+        if let Some(error) = &state.stopped {
+            return Err(error.clone());
+        }
+        // What a clear began goes on by itself; not in a directory that may be somebody else's by now.
+        if self.log.lock().shut {
+            return Err(Error::Closed);
+        }
+        if state.unsynced_dir {
+            self.sync_segments_dir(&mut state).await?;
+        }
+        let victim = match self.oldest() {
+            Oldest::Finished(victim) => victim,
+            Oldest::Sealing => return Ok(Reclaimed::NotYet),
+            Oldest::InUse => return Ok(Reclaimed::Nothing),
+        };
+        self.empty(&victim, survivors).await?;
+        self.all_synced(debts).await?;
+        state.unsynced_dir = true;
+        match self.backend.remove(&victim.path).await {
+            // Gone already: a reclaim was dropped after this step.
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                self.counters.cleanup_errors.one();
+                let error = Error::io("remove", &victim.path, e);
+                state.stopped = Some(error.clone());
+                return Err(error);
+            }
+            _ => {}
+        }
+        self.sync_segments_dir(&mut state).await?;
+        self.index.detach(victim.id);
+        let oldest = self.index.segment_ids().first().copied();
+        {
+            let mut log = self.log.lock();
+            log.unfooted.retain(|id| *id != victim.id);
+            log.reclaim_only = false;
+        }
+        if let Some(oldest) = oldest {
+            self.purges.forget_before(oldest);
+        }
+        // The quota comes back here, or when the last reader lets go.
+        drop(victim);
+        self.signals.open.notify_one();
+        self.signals.room.notify_waiters();
+        Ok(Reclaimed::One)
+    }
+
+    async fn sync_segments_dir(&self, state: &mut ReclaimState) -> Result<()> {
+        let dir = &self.layout.segments;
+        if let Err(error) = self.backend.sync_dir(dir).await {
+            self.counters.cleanup_errors.one();
+            let error = Error::io("sync", dir, error);
+            state.stopped = Some(error.clone());
+            return Err(error);
+        }
+        state.unsynced_dir = false;
+        Ok(())
+    }
+
+    fn oldest(&self) -> Oldest<B> {
+        let Some(id) = self.index.segment_ids().first().copied() else { return Oldest::InUse };
+        let log = self.log.lock();
+        if log.draining.iter().chain(&log.sealing).any(|c| c.segment.id == id) {
+            return Oldest::Sealing;
+        }
+        if log.active.iter().any(|a| a.segment.id == id) || log.spare.iter().any(|s| s.id == id) {
+            return Oldest::InUse;
+        }
+        drop(log);
+        self.index.segment(id).map_or(Oldest::InUse, Oldest::Finished)
+    }
+
+    /// Moves or evicts every entry whose record lies in the victim.
+    async fn empty(&self, victim: &Arc<Segment<B>>, survivors: Survivors) -> Result<()> {
+        if self.index.segment_live_bytes(victim.id) > 0 {
+            let mut live = self.live_rows(victim).await;
+            if survivors == Survivors::Move {
+                self.select(&mut live);
+                self.relocate(victim, live).await?;
+            }
+        }
+        // Whoever is left found no room, was not worth it, or did not read.
+        for shard in 0..self.index.shards() {
+            if self.index.segment_live_bytes(victim.id) == 0 {
+                break;
+            }
+            for entry in self.index.retain(shard, |_, e| e.position.segment() != victim.id) {
+                self.counters.early_evictions.one();
+                self.discard(&entry, None);
+            }
+        }
+        Ok(())
+    }
+
+    /// The victim's rows that the index still points to; those that do not read are left out.
+    async fn live_rows(&self, victim: &Arc<Segment<B>>) -> Vec<Live> {
+        let rows = match self.footer_rows(victim).await {
+            Some(rows) => rows,
+            None => match self.source(victim).scan().await {
+                Ok(scan) => scan.rows,
+                Err(error) => {
+                    tracing::warn!(segment = %victim.id, %error, "a segment to reclaim does not read");
+                    self.counters.read_errors.one();
+                    Vec::new()
+                }
+            },
+        };
+        let live = |row: Row| {
+            let (tag, at) = (tag_of(&row.digest), row.position(victim.id));
+            let tick = self.index.tick_of(tag, at)?;
+            let entry = self.index.peek(tag).filter(|e| e.position == at)?;
+            Some(Live { row, entry, tick })
+        };
+        rows.into_iter().filter(|r| r.kind == Kind::Insert).filter_map(live).collect()
+    }
+
+    fn source<'a>(&'a self, victim: &'a Segment<B>) -> Source<'a, B> {
+        let Segment { file, path, id, .. } = victim;
+        Source { backend: &self.backend, secret: &self.secret, file, path, id: *id, rewrite: false }
+    }
+
+    async fn footer_rows(&self, victim: &Arc<Segment<B>>) -> Option<Vec<Row>> {
+        let seal = victim.seal()?;
+        let at = seal.file_len - seal.footer_len;
+        let len = seal.footer_len as usize;
+        let read = io::read(&self.backend, &victim.file, BytesMut::new(), len, at, false).await;
+        let (bytes, _) = read.ok()?;
+        let footer = footer::decode(&bytes, victim.id, seal.file_len, &self.uuid, &self.secret)?;
+        Some(footer.rows)
+    }
+
+    /// Keeps what is worth moving: the most recently used within the budget, every record of a large body, nothing that
+    /// expired long ago; then puts it in the order of the log.
+    fn select(&self, live: &mut Vec<Live>) {
+        let now = live.iter().any(|l| l.entry.expires_ms != 0).then(|| self.now_ms());
+        let window = u64::try_from(self.config.stale_window.as_millis()).unwrap_or(u64::MAX);
+        live.retain(|l| {
+            let gone = l.entry.expires_ms != 0
+                && now.is_some_and(|now| now > l.entry.expires_ms.saturating_add(window));
+            if gone && let Some(entry) = self.index.remove_at(tag_of(&l.row.digest), l.entry.position) {
+                self.counters.expirations.one();
+                self.discard(&entry, None);
+            }
+            !gone
+        });
+        live.sort_unstable_by_key(|l| std::cmp::Reverse((l.entry.object.is_some(), l.tick)));
+        let mut log = self.log.lock();
+        let mut budget = log.budget;
+        live.retain(|l| {
+            let len = u64::from(l.entry.len);
+            let fits = l.entry.object.is_some() || len <= budget;
+            if fits {
+                budget = budget.saturating_sub(len);
+            }
+            fits
+        });
+        log.budget = budget;
+        drop(log);
+        live.sort_unstable_by_key(|l| l.row.offset);
+    }
+
+    async fn relocate(&self, victim: &Arc<Segment<B>>, live: Vec<Live>) -> Result<()> {
+        let mut rest = live.as_slice();
+        while let Some(first) = rest.first() {
+            let start = first.row.offset;
+            let mut end = start;
+            let run = rest.iter().take_while(|l| {
+                let (at, stop) = (l.row.offset, l.row.offset + u64::from(l.row.len));
+                let near = at == start || at <= end + GAP && stop - start <= SPAN;
+                if near {
+                    end = stop;
+                }
+                near
+            });
+            let (now, later) = rest.split_at(run.count().max(1));
+            rest = later;
+            let len = (end - start) as usize;
+            let read = io::read(&self.backend, &victim.file, BytesMut::new(), len, start, true).await;
+            let bytes = match read {
+                Ok((bytes, _)) => bytes.freeze(),
+                Err(error) => {
+                    tracing::warn!(segment = %victim.id, %error, "survivors do not read");
+                    self.counters.read_errors.one();
+                    continue;
+                }
+            };
+            for l in now {
+                let from = (l.row.offset - start) as usize;
+                let Some(bytes) = bytes.get(from..from + l.row.len as usize).map(|b| bytes.slice_ref(b))
+                else {
+                    continue;
+                };
+                if !self.move_record(&bytes, l.entry.position).await? {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the opener for the room kept for reclaim. `false`: it is used up.
+    fn ask_for_kept_room(&self, waited: bool) -> bool {
+        let mut log = self.log.lock();
+        if log.reclaim_only && waited && log.spare.is_none() && log.active.is_none() {
+            return false;
+        }
+        log.urgent = true;
+        drop(log);
+        self.signals.open.notify_one();
+        true
+    }
+
+    /// Appends a survivor again. `false`: there is no room for more.
+    async fn move_record(&self, bytes: &Bytes, at: Position) -> Result<bool> {
+        let Some(record) = Record::decode(bytes, at, &self.secret) else {
+            self.counters.corruptions.one();
+            return Ok(true);
+        };
+        let Some(key) = CacheKey::from_canonical(record.key.clone()) else { return Ok(true) };
+        let mut header = record.header;
+        header.flags |= flag::MOVED;
+        let tag: Tag = header.tag();
+        let draft = Draft {
+            header,
+            key: record.key,
+            attributes: record.attributes,
+            meta: record.meta,
+            body: record.body,
+            object: None,
+        };
+        let change = Change::Replace { expect: at, key: &key, lift_stale: false };
+        let mut waited = false;
+        loop {
+            let mut room = pin!(self.signals.room.notified());
+            room.as_mut().enable();
+            match self.append(&draft, &change, Class::Move, waited) {
+                Ok(_) => return Ok(true),
+                Err(Refused::Changed) => {
+                    // Replaced, removed or evicted meanwhile; or purged, and then the entry falls out here.
+                    if let Some(entry) = self.index.remove_at(tag, at) {
+                        self.counters.purged.one();
+                        let head = self.log.lock().head();
+                        self.discard(&entry, Some(head));
+                    }
+                    return Ok(true);
+                }
+                // The kept room is reclaim's own; a write buffer comes back when its write ends.
+                Err(Refused::NoSegment) => {
+                    if !self.ask_for_kept_room(waited) {
+                        return Ok(false);
+                    }
+                    room.await;
+                }
+                Err(Refused::NoBuffer) => room.await,
+                Err(Refused::Failed(Error::Closed)) => return Err(Error::Closed),
+                Err(Refused::Failed(error)) => {
+                    tracing::debug!(%error, "no room to move survivors");
+                    return Ok(false);
+                }
+            }
+            waited = true;
+        }
+    }
+}

@@ -1,0 +1,552 @@
+//! Opening: lock, superblock, then the snapshot or the log itself.
+//!
+//! **Invariants**: nothing is touched before the lock is held and the superblock is understood; what is there is only added
+//! to or removed from in an order that lets the whole be cut off anywhere and run again; a device that does not read ends
+//! the open and deletes nothing. When it is over every segment is sealed and synced, and none of them takes a record again.
+
+use crate::{
+    checkpoint,
+    format::{
+        BLOCK, Secret,
+        footer::{self, FooterHead},
+        object::file_len,
+        record::Kind,
+        round_up,
+        row::{ROW_LEN, Row},
+        superblock::{Superblock, Unreadable, VERSION},
+    },
+    io,
+    layout::{Layout, object_id, segment_id},
+    publish::publish,
+    scan::{Scan, Source},
+    seal::write_footer,
+    segment::{Seal, Segment},
+    shared::{Limits, to_ms},
+    space::Space,
+};
+use bytes::BytesMut;
+use cache_core::{
+    Clock, Config, DirEntry, DiskBackend, Error, OnDamage, OpenMode, RecoveryReport, RecoverySource, Result,
+};
+use cache_index::{Index, Position, Purges, Replay, SegmentFacts, SegmentId, Tag, plan};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    path::Path,
+    sync::Arc,
+};
+
+/// The directory, locked and understood.
+pub(crate) struct Claimed<F> {
+    pub(crate) layout: Layout,
+    pub(crate) lock: F,
+    pub(crate) superblock: Superblock,
+}
+
+/// What recovery found.
+pub(crate) struct Recovered<B: DiskBackend> {
+    pub(crate) index: Index<Arc<Segment<B>>>,
+    pub(crate) purges: Purges,
+    pub(crate) space: Arc<Space>,
+    pub(crate) next: SegmentId,
+    pub(crate) version: u64,
+    pub(crate) objects: Vec<FoundObject>,
+    pub(crate) report: RecoveryReport,
+}
+
+/// A large body that an entry refers to.
+pub(crate) struct FoundObject {
+    pub(crate) id: u64,
+    pub(crate) disk: u64,
+    /// Its record was found in a segment without a footer.
+    pub(crate) unproven: bool,
+}
+
+/// No footer's head and trailer together are longer.
+const TAIL: u64 = footer::FIXED_LEN;
+/// A superblock is shorter than this.
+const MAX_SUPERBLOCK: u64 = 64 << 10;
+
+/// Locks the directory and reads its superblock, or makes both.
+///
+/// # Errors
+/// [`Error::Locked`], [`Error::UnsupportedFormat`], [`Error::Corrupt`], [`Error::InvalidConfig`], [`Error::Io`].
+pub(crate) async fn claim<B: DiskBackend>(
+    backend: &B,
+    config: &Config,
+    clock: &dyn Clock,
+) -> Result<Claimed<B::File>> {
+    let layout = Layout::new(&config.dir);
+    let io = |op, path: &Path| {
+        let path = path.to_owned();
+        move |e| Error::io(op, path, e)
+    };
+    backend.create_dir(&layout.dir).await.map_err(io("create directory", &layout.dir))?;
+    let mode = OpenMode { create: true, ..OpenMode::WRITE };
+    let lock = backend.open(&layout.lock, mode).await.map_err(io("open", &layout.lock))?;
+    if !backend.try_lock(&lock).await.map_err(io("lock", &layout.lock))? {
+        return Err(Error::Locked { path: layout.lock });
+    }
+    let read = match io::read_small(backend, &layout.superblock, MAX_SUPERBLOCK).await? {
+        Some(bytes) => Superblock::decode(&bytes).map(Some),
+        None if in_use(backend, &layout).await? => {
+            Err(Unreadable::Damaged("it is missing, but there are segments or large bodies"))
+        }
+        None => Ok(None),
+    };
+    let superblock = match read {
+        Ok(Some(superblock)) => superblock,
+        Ok(None) => create(backend, &layout, config, clock).await?,
+        Err(Unreadable::Newer(found)) => {
+            return Err(Error::UnsupportedFormat { path: layout.superblock, found, supported: VERSION });
+        }
+        Err(Unreadable::Damaged(reason)) => {
+            if config.on_damage == OnDamage::Refuse {
+                let reason = format!("{reason}; open with OnDamage::Recreate to start with an empty cache");
+                return Err(Error::Corrupt { path: layout.superblock, reason });
+            }
+            tracing::warn!(path = %layout.superblock.display(), reason, "starting over with an empty cache");
+            wipe(backend, &layout).await?;
+            create(backend, &layout, config, clock).await?
+        }
+    };
+    for dir in [&layout.segments, &layout.objects] {
+        backend.create_dir(dir).await.map_err(io("create directory", dir))?;
+    }
+    backend.sync_dir(&layout.dir).await.map_err(io("sync", &layout.dir))?;
+    let mut checked = config.clone();
+    checked.segment_size = Some(cache_core::ByteSize::bytes_of(superblock.segment_size));
+    checked.validate()?;
+    Ok(Claimed { layout, lock, superblock })
+}
+
+/// Whether there is anything that a superblock should be there for.
+async fn in_use<B: DiskBackend>(backend: &B, layout: &Layout) -> Result<bool> {
+    for dir in [&layout.segments, &layout.objects] {
+        if !list(backend, dir).await?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The files of a directory; none where it is missing.
+async fn list<B: DiskBackend>(backend: &B, dir: &Path) -> Result<Vec<DirEntry>> {
+    match backend.list(dir).await {
+        Ok(entries) => Ok(entries),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(Error::io("list", dir, e)),
+    }
+}
+
+async fn create<B: DiskBackend>(
+    backend: &B,
+    layout: &Layout,
+    config: &Config,
+    clock: &dyn Clock,
+) -> Result<Superblock> {
+    let (mut uuid, mut secret) = ([0; 16], [0; 32]);
+    let random = |e: getrandom::Error| {
+        Error::io("random bytes for", &layout.superblock, std::io::Error::other(e.to_string()))
+    };
+    getrandom::fill(&mut uuid).map_err(random)?;
+    getrandom::fill(&mut secret).map_err(random)?;
+    let superblock = Superblock::new(uuid, secret, config.segment_bytes(), to_ms(clock.now()));
+    publish(backend, &layout.superblock, superblock.encode().into()).await?;
+    // The directory's own name, where this open has made it.
+    if let Some(parent) = layout.dir.parent().filter(|p| !p.as_os_str().is_empty()) {
+        backend.sync_dir(parent).await.map_err(|e| Error::io("sync", parent, e))?;
+    }
+    Ok(superblock)
+}
+
+/// Removes the cache's own files. The superblock goes last: until then the directory is still the damaged one.
+async fn wipe<B: DiskBackend>(backend: &B, layout: &Layout) -> Result<()> {
+    for dir in [&layout.segments, &layout.objects] {
+        for file in list(backend, dir).await? {
+            remove(backend, &file.path).await?;
+        }
+        match backend.sync_dir(dir).await {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("sync", dir, e)),
+            _ => {}
+        }
+    }
+    remove(backend, &layout.snapshot).await?;
+    remove(backend, &layout.superblock).await?;
+    backend.sync_dir(&layout.dir).await.map_err(|e| Error::io("sync", &layout.dir, e))
+}
+
+async fn remove<B: DiskBackend>(backend: &B, path: &Path) -> Result<()> {
+    match backend.remove(path).await {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, e)),
+        _ => Ok(()),
+    }
+}
+
+/// One segment file of the listing.
+struct SegmentFile<F> {
+    file: F,
+    len: u64,
+    /// Length and checksum of the footer that its tail promises.
+    promise: Option<Promise>,
+}
+
+#[derive(Clone)]
+struct Promise {
+    seal: Seal,
+    unfooted: Vec<SegmentId>,
+}
+
+struct Recovery<'a, B: DiskBackend> {
+    backend: &'a B,
+    layout: &'a Layout,
+    uuid: [u8; 16],
+    secret: Secret,
+    limits: Limits,
+    space: Arc<Space>,
+    segments: BTreeMap<SegmentId, SegmentFile<B::File>>,
+    /// Files of large bodies by id, with their lengths.
+    objects: HashMap<u64, u64>,
+    report: RecoveryReport,
+}
+
+/// Reads what is in a claimed directory and makes it whole.
+///
+/// # Errors
+/// Those of the device; nothing is lost then, and the next open begins anew.
+pub(crate) async fn recover<B: DiskBackend>(
+    backend: &B,
+    claimed: &Claimed<B::File>,
+    config: &Config,
+    limits: Limits,
+) -> Result<Recovered<B>> {
+    let mut recovery = Recovery {
+        backend,
+        layout: &claimed.layout,
+        uuid: claimed.superblock.uuid,
+        secret: claimed.superblock.secret(),
+        limits,
+        space: Space::new(config.capacity.bytes()),
+        segments: BTreeMap::new(),
+        objects: HashMap::new(),
+        report: RecoveryReport::default(),
+    };
+    recovery.look_around().await?;
+    let recovered = match recovery.try_snapshot().await? {
+        Some(recovered) => recovered,
+        None => recovery.read_log().await?,
+    };
+    recovery.finish(recovered).await
+}
+
+/// Index and counts, before large bodies and quota are looked at.
+struct Rebuilt<B: DiskBackend> {
+    index: Index<Arc<Segment<B>>>,
+    purges: Purges,
+    next: SegmentId,
+    version: u64,
+    /// Segments that had no footer: large bodies they refer to are unproven.
+    scanned: HashSet<SegmentId>,
+}
+
+impl<B: DiskBackend> Recovery<'_, B> {
+    /// Lists the directories, removes temporary files, opens the segments and reads their tails.
+    async fn look_around(&mut self) -> Result<()> {
+        let mut temporaries = Vec::new();
+        for dir in [&self.layout.dir, &self.layout.segments, &self.layout.objects] {
+            for found in list(self.backend, dir).await? {
+                if self.layout.is_temporary(&found.path) {
+                    temporaries.push(found.path);
+                } else if dir == &self.layout.segments
+                    && let Some(id) = segment_id(&found.path)
+                {
+                    let file = self.open_segment(&found.path, id).await?;
+                    self.segments.insert(id, file);
+                } else if dir == &self.layout.objects
+                    && let Some(id) = object_id(&found.path)
+                {
+                    self.objects.insert(id, found.len);
+                }
+            }
+        }
+        for path in temporaries {
+            remove(self.backend, &path).await?;
+            self.report.dropped.orphan_files += 1;
+        }
+        Ok(())
+    }
+
+    async fn open_segment(&self, path: &Path, id: SegmentId) -> Result<SegmentFile<B::File>> {
+        let failed = |e| Error::io("read", path, e);
+        let file = self.backend.open(path, OpenMode::WRITE).await.map_err(failed)?;
+        let len = self.backend.len(&file).await.map_err(failed)?;
+        let take = len.min(TAIL);
+        let read = io::read(self.backend, &file, BytesMut::new(), take as usize, len - take, false).await;
+        let (tail, _) = read.map_err(failed)?;
+        let promise = footer::trailer(&tail).filter(|(_, footer_len)| *footer_len <= len).map(
+            |(checksum, footer_len)| {
+                let head = footer::head_of_tail(&tail).filter(|h: &FooterHead| h.segment == id.get());
+                let unfooted = head.map(|h| h.unfooted).unwrap_or_default();
+                Promise {
+                    seal: Seal { file_len: len, footer_len, checksum },
+                    unfooted: unfooted.into_iter().map(SegmentId::new).collect(),
+                }
+            },
+        );
+        Ok(SegmentFile { file, len, promise })
+    }
+
+    /// The handle of a kept segment, its bytes counted.
+    fn handle(&self, id: SegmentId, found: &SegmentFile<B::File>, seal: Option<Seal>) -> Arc<Segment<B>> {
+        let lease = self.space.lease_found(round_up(found.len, BLOCK));
+        let segment = Segment::new(id, found.file.clone(), self.layout.segment(id), lease, found.len);
+        if let Some(seal) = seal {
+            segment.sealed(seal);
+        }
+        segment
+    }
+
+    fn tables(&self) -> (Index<Arc<Segment<B>>>, Purges) {
+        (Index::new(ROW_LEN as u32), Purges::new(self.secret.purge_key()))
+    }
+
+    /// The state of a clean close, if the directory is still exactly what it was then. The file is unlinked either way.
+    async fn try_snapshot(&mut self) -> Result<Option<Rebuilt<B>>> {
+        let path = &self.layout.snapshot;
+        let there = list(self.backend, &self.layout.dir).await?.iter().any(|f| &f.path == path);
+        if !there {
+            return Ok(None);
+        }
+        let rebuilt = self.load_snapshot().await?;
+        remove(self.backend, path).await?;
+        self.backend.sync_dir(&self.layout.dir).await.map_err(|e| Error::io("sync", &self.layout.dir, e))?;
+        self.report.snapshot_ignored = rebuilt.is_none();
+        if rebuilt.is_some() {
+            self.report.source = RecoverySource::Snapshot;
+            self.report.recency_known = true;
+        }
+        Ok(rebuilt)
+    }
+
+    async fn load_snapshot(&self) -> Result<Option<Rebuilt<B>>> {
+        let path = &self.layout.snapshot;
+        let Some(reading) = checkpoint::begin(self.backend, path, &self.secret).await? else {
+            return Ok(None);
+        };
+        let head = &reading.head;
+        let same = head.uuid == self.uuid
+            && head.segments.len() == self.segments.len()
+            && head.segments.iter().zip(&self.segments).all(|(sealed, (id, file))| {
+                let seal = file.promise.as_ref().map(|p| (p.seal.file_len, p.seal.checksum));
+                sealed.id == id.get() && Some((sealed.file_len, sealed.checksum)) == seal
+            });
+        let Some(last) = self.segments.last_key_value().map(|(id, _)| *id).filter(|_| same) else {
+            return Ok(None);
+        };
+        let version = head.version;
+        let (index, purges) = self.tables();
+        let handles = self
+            .segments
+            .iter()
+            .map(|(id, file)| (*id, self.handle(*id, file, file.promise.as_ref().map(|p| p.seal))));
+        index.attach_all(handles);
+        if !reading.load(self.backend, path, &index, &purges).await? {
+            return Ok(None);
+        }
+        let mut whole = true;
+        index.export(|_, entry| {
+            whole &= entry
+                .object
+                .is_none_or(|o| self.objects.get(&o.id).is_some_and(|len| round_up(*len, BLOCK) == o.disk));
+        });
+        let next = last.next().unwrap_or(last);
+        Ok(whole.then(|| Rebuilt { index, purges, next, version, scanned: HashSet::new() }))
+    }
+
+    /// The state that the log spells: footers of sealed segments, records of the others.
+    async fn read_log(&mut self) -> Result<Rebuilt<B>> {
+        self.report.source =
+            if self.segments.is_empty() { RecoverySource::Fresh } else { RecoverySource::Log };
+        // A killed process may have made a segment and not synced its name. The names that this open makes behind it must
+        // not outlive it: a gap in the ids would drop everything before.
+        let dir = &self.layout.segments;
+        self.backend.sync_dir(dir).await.map_err(|e| Error::io("sync", dir, e))?;
+        loop {
+            let facts: Vec<SegmentFacts> = self
+                .segments
+                .iter()
+                .map(|(id, f)| SegmentFacts {
+                    id: *id,
+                    footer: f.promise.as_ref().map(|p| p.unfooted.clone()),
+                })
+                .collect();
+            let highest = self.segments.last_key_value().map(|(id, _)| *id);
+            let plan = plan(&facts, highest);
+            match self.replay(&plan).await? {
+                Ok(rebuilt) => {
+                    self.drop_segments(&plan.drop).await?;
+                    return Ok(rebuilt);
+                }
+                // The tail promised a footer that does not verify: plan again without it.
+                Err(broken) => {
+                    tracing::warn!(segment = %broken, "a footer does not verify");
+                    if let Some(file) = self.segments.get_mut(&broken) {
+                        file.promise = None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Replays the kept segments in order; `Err`: the footer of this one does not verify.
+    async fn replay(
+        &mut self,
+        plan: &cache_index::Plan,
+    ) -> Result<std::result::Result<Rebuilt<B>, SegmentId>> {
+        let (index, purges) = self.tables();
+        index.attach_all(plan.keep.iter().filter_map(|kept| {
+            let file = self.segments.get(&kept.id)?;
+            Some((kept.id, self.handle(kept.id, file, None)))
+        }));
+        let mut replay = Replay::new(&index, &purges);
+        let mut version = 0;
+        let mut scanned = HashSet::new();
+        let mut damaged = 0;
+        let newest_footer = plan.keep.iter().rev().find(|kept| !kept.scan).map(|kept| kept.id);
+        for kept in &plan.keep {
+            let id = kept.id;
+            let Some(file) = self.segments.get(&id) else { continue };
+            let (rows, scopes, seal);
+            if kept.scan {
+                let scan = self.scan(id, file).await?;
+                (version, damaged) = (version.max(scan.max_version), damaged + scan.damaged);
+                scanned.insert(id);
+                let sealed = self.seal_scanned(id, file, &scan, version).await?;
+                (rows, scopes, seal) = (scan.rows, scan.scopes, sealed);
+            } else {
+                let renew = newest_footer == Some(id);
+                let Some(footer) = self.read_footer(id, file, renew).await? else { return Ok(Err(id)) };
+                let Some(promise) = &file.promise else { return Ok(Err(id)) };
+                version = version.max(footer.head.version);
+                (rows, scopes, seal) = (footer.rows, footer.scopes, promise.seal);
+            }
+            if let Some(segment) = index.segment(id) {
+                segment.sealed(seal);
+            }
+            for row in rows.iter().filter_map(|r| r.replay(id, &scopes)) {
+                replay.apply(row);
+            }
+        }
+        replay.finish();
+        self.report.scanned_segments = scanned.len() as u64;
+        self.report.dropped.damaged_records = damaged;
+        self.report.dropped.segments_after_damage = plan.drop.len() as u64;
+        Ok(Ok(Rebuilt { index, purges, next: plan.next, version, scanned }))
+    }
+
+    /// The footer that a segment's tail promises, if it verifies. `renew`: it is written and synced again. The newest one
+    /// may have been written by a process that was killed before its sync; the footers that this open writes for the
+    /// segments behind it would make it a damaged one after a power cut.
+    async fn read_footer(
+        &self,
+        id: SegmentId,
+        file: &SegmentFile<B::File>,
+        renew: bool,
+    ) -> Result<Option<footer::Footer>> {
+        let Some(promise) = &file.promise else { return Ok(None) };
+        let (len, at) = (promise.seal.footer_len as usize, file.len - promise.seal.footer_len);
+        let read = io::read(self.backend, &file.file, BytesMut::new(), len, at, false).await;
+        let (bytes, _) = read.map_err(|e| Error::io("read", self.layout.segment(id), e))?;
+        let footer = footer::decode(&bytes, id, file.len, &self.uuid, &self.secret);
+        if renew && footer.is_some() {
+            write_footer(self.backend, &file.file, &self.layout.segment(id), bytes.to_vec(), at).await?;
+        }
+        Ok(footer)
+    }
+
+    /// Reads a segment without a footer, and writes each valid record again in its place.
+    async fn scan(&self, id: SegmentId, file: &SegmentFile<B::File>) -> Result<Scan> {
+        let path = &self.layout.segment(id);
+        let (backend, secret) = (self.backend, &self.secret);
+        Source { backend, secret, file: &file.file, path, id, rewrite: true }.scan().await
+    }
+
+    /// Syncs a scanned segment, the large bodies it refers to first, and gives it the footer that explains it.
+    async fn seal_scanned(
+        &self,
+        id: SegmentId,
+        file: &SegmentFile<B::File>,
+        scan: &Scan,
+        version: u64,
+    ) -> Result<Seal> {
+        let path = self.layout.segment(id);
+        for object in scan.rows.iter().filter(|r| r.kind == Kind::Insert).map(|r: &Row| r.object) {
+            if object != 0 && self.objects.contains_key(&object) {
+                let path = self.layout.object(object);
+                let failed = |e| Error::io("sync", &path, e);
+                let file = self.backend.open(&path, OpenMode::WRITE).await.map_err(failed)?;
+                self.backend.sync_data(&file).await.map_err(failed)?;
+            }
+        }
+        let dir = &self.layout.objects;
+        self.backend.sync_dir(dir).await.map_err(|e| Error::io("sync", dir, e))?;
+        self.backend.sync_data(&file.file).await.map_err(|e| Error::io("sync", &path, e))?;
+        let head = FooterHead {
+            uuid: self.uuid,
+            segment: id.get(),
+            data_len: scan.end,
+            unfooted: Vec::new(),
+            version,
+            entry_id: 0,
+        };
+        let bytes = footer::encode(&head, &scan.encoded, &scan.scopes, &self.secret);
+        write_footer(self.backend, &file.file, &path, bytes, scan.end).await
+    }
+
+    /// Removes segments that the plan gives up. In any order and cut off anywhere: what is left of them lies before a gap,
+    /// or before the segment that was the reason, and is given up again.
+    async fn drop_segments(&mut self, ids: &[SegmentId]) -> Result<()> {
+        for id in ids {
+            self.segments.remove(id);
+            remove(self.backend, &self.layout.segment(*id)).await?;
+        }
+        if !ids.is_empty() {
+            let dir = &self.layout.segments;
+            self.backend.sync_dir(dir).await.map_err(|e| Error::io("sync", dir, e))?;
+        }
+        Ok(())
+    }
+
+    /// Drops entries whose large body is missing and bodies without an entry, and counts.
+    async fn finish(mut self, rebuilt: Rebuilt<B>) -> Result<Recovered<B>> {
+        let Rebuilt { index, purges, next, version, scanned } = rebuilt;
+        let (mut missing, mut objects) = (Vec::<(Tag, Position)>::new(), Vec::new());
+        index.export(|tag, entry| {
+            let Some(object) = entry.object else { return };
+            match self.objects.get(&object.id) {
+                Some(len) if round_up(*len, BLOCK) == object.disk => objects.push(FoundObject {
+                    id: object.id,
+                    disk: object.disk,
+                    unproven: scanned.contains(&entry.position.segment()),
+                }),
+                _ => missing.push((tag, entry.position)),
+            }
+        });
+        for (tag, at) in &missing {
+            index.remove_at(*tag, *at);
+        }
+        for object in &objects {
+            self.objects.remove(&object.id);
+        }
+        for id in self.objects.keys() {
+            remove(self.backend, &self.layout.object(*id)).await?;
+        }
+        self.report.dropped.missing_objects = missing.len() as u64;
+        self.report.dropped.orphan_files += self.objects.len() as u64;
+        self.report.segments = self.segments.len() as u64;
+        if let Some(oldest) = index.segment_ids().first() {
+            purges.forget_before(*oldest);
+        }
+        debug_assert!(self.limits.segment > 0 && file_len(0) == BLOCK);
+        Ok(Recovered { index, purges, space: self.space, next, version, objects, report: self.report })
+    }
+}

@@ -1,0 +1,182 @@
+//! The opener: keeps the next segment ready, so that inserts do not wait for a file to be made.
+//!
+//! **Invariants**: a segment's quota is leased before its file is made, and its name is on stable storage before its first
+//! record; an id whose file could not be made is tried again. One segment's worth of the quota is kept for reclaim and for
+//! debts; what is opened from it takes no inserts until reclaim has given the room back.
+
+use crate::{segment::Segment, shared::Shared, space::Lease};
+use cache_core::{DiskBackend, Error, OpenMode, Result};
+use cache_index::SegmentId;
+use std::{io, path::Path, pin::pin, sync::Arc};
+
+impl<B: DiskBackend> Shared<B> {
+    /// Runs until the cache shuts.
+    pub(crate) async fn opener(self: Arc<Self>) {
+        loop {
+            let mut woken = pin!(self.signals.open.notified());
+            woken.as_mut().enable();
+            let mut freed = pin!(self.space.freed.notified());
+            freed.as_mut().enable();
+            let (wanted, urgent, shut) = {
+                let log = self.log.lock();
+                (log.spare.is_none() && !(log.closed && log.debt.is_empty()), log.urgent, log.shut)
+            };
+            if shut {
+                return;
+            }
+            if wanted {
+                match self.open_next(urgent).await {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::warn!(%error, "the next segment could not be opened");
+                        let mut log = self.log.lock();
+                        log.open_error = Some(error);
+                        drop(log);
+                        // The failed attempt gave its own lease back: woken by that, this would never rest.
+                        freed.set(self.space.freed.notified());
+                        freed.as_mut().enable();
+                        self.signals.room.notify_waiters();
+                        self.signals.synced.notify_waiters();
+                    }
+                }
+            }
+            tokio::select! {
+                () = woken => {}
+                () = freed, if wanted => {}
+            }
+        }
+    }
+
+    /// Opens the next segment if the quota has room; `false`: reclaim was asked for some.
+    async fn open_next(&self, urgent: bool) -> Result<bool> {
+        let size = self.limits.segment;
+        let Some((lease, kept_room)) = self.lease_next(size, urgent).await? else {
+            self.signals.reclaim.notify_one();
+            return Ok(false);
+        };
+        if !self.disk_has_room(size).await? && !self.drop_oldest_now().await? {
+            return Err(Error::StorageFull {
+                needed: size,
+                reason: "the file system has less free space than min_free_space".to_owned(),
+            });
+        }
+        let id = self.log.lock().next_id;
+        let segment = match self.create_segment(id, lease).await {
+            Ok(segment) => segment,
+            Err((error, lease)) if is_full(&error) => {
+                // A full disk: the oldest segment goes, then once more.
+                if !self.drop_oldest_now().await? {
+                    return Err(full_disk(size, &self.layout.segment(id), error));
+                }
+                let again = self.create_segment(id, lease).await;
+                again.map_err(|(e, _)| full_disk(size, &self.layout.segment(id), e))?
+            }
+            Err((error, _)) => return Err(full_disk(size, &self.layout.segment(id), error)),
+        };
+        self.index.attach(id, segment.clone());
+        let mut log = self.log.lock();
+        log.spare = Some(segment);
+        log.next_id = id.next().unwrap_or(id);
+        log.urgent = false;
+        log.reclaim_only |= kept_room;
+        log.open_error = None;
+        log.kept_error = None;
+        if !log.debt.is_empty()
+            && let Err(refused) = self.pay_debts(&mut log, false)
+        {
+            tracing::debug!(?refused, "debts wait for room");
+        }
+        drop(log);
+        self.signals.room.notify_waiters();
+        Ok(true)
+    }
+
+    /// Room for the next segment, and whether it is that kept for reclaim and debts.
+    async fn lease_next(&self, size: u64, urgent: bool) -> Result<Option<(Lease, bool)>> {
+        if let Some(lease) = self.space.try_lease(size, size) {
+            return Ok(Some((lease, false)));
+        }
+        if !urgent {
+            return Ok(None);
+        }
+        if let Some(lease) = self.lease_kept_room(size).await? {
+            return Ok(Some((lease, true)));
+        }
+        // Reclaim gives up what it cannot move and frees room by that: inserts wait for it.
+        self.log.lock().kept_error = Some(self.no_room());
+        self.signals.room.notify_waiters();
+        self.signals.synced.notify_waiters();
+        Ok(None)
+    }
+
+    /// The room kept for reclaim and debts; debts that find it used up get that of the oldest segment.
+    async fn lease_kept_room(&self, size: u64) -> Result<Option<Lease>> {
+        let lease = self.space.try_lease(size, 0);
+        if lease.is_some() || self.log.lock().debt.is_empty() || !self.drop_oldest_for_debts().await? {
+            return Ok(lease);
+        }
+        Ok(self.space.try_lease(size, 0))
+    }
+
+    /// Nothing can be reclaimed.
+    pub(crate) fn no_room(&self) -> Error {
+        Error::StorageFull {
+            needed: self.limits.segment,
+            reason: "what occupies the quota is held by readers or writers".to_owned(),
+        }
+    }
+
+    /// Whether the file system would keep its minimum of free space after `bytes` more.
+    pub(crate) async fn disk_has_room(&self, bytes: u64) -> Result<bool> {
+        let dir = &self.layout.dir;
+        let free = self.backend.free_space(dir).await.map_err(|e| Error::io("free space", dir, e))?;
+        Ok(free.is_none_or(|free| free >= bytes.saturating_add(self.config.min_free_space.bytes())))
+    }
+
+    /// Makes a segment's file and syncs its name.
+    pub(crate) async fn create_segment(
+        &self,
+        id: SegmentId,
+        lease: Lease,
+    ) -> Result<Arc<Segment<B>>, (io::Error, Lease)> {
+        let path = self.layout.segment(id);
+        let mode = OpenMode { preallocate: Some(self.limits.segment), ..OpenMode::CREATE_NEW };
+        let made = async {
+            let file = match self.backend.open(&path, mode).await {
+                // Left by an attempt that failed after the file was made: nothing was ever written to it.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                    self.backend.remove(&path).await?;
+                    self.backend.open(&path, mode).await?
+                }
+                other => other?,
+            };
+            if let Err(error) = self.backend.sync_dir(&self.layout.segments).await {
+                drop(file);
+                if self.backend.remove(&path).await.is_err() {
+                    self.counters.cleanup_errors.one();
+                }
+                return Err(error);
+            }
+            Ok(file)
+        };
+        match made.await {
+            Ok(file) => Ok(Segment::new(id, file, path, lease, 0)),
+            Err(error) => Err((error, lease)),
+        }
+    }
+}
+
+/// Whether the disk, or the user's share of it, is full.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// The typed error for a file that could not be made or filled.
+pub(crate) fn full_disk(needed: u64, path: &Path, error: io::Error) -> Error {
+    if is_full(&error) {
+        Error::StorageFull { needed, reason: format!("the disk is full ({error})") }
+    } else {
+        Error::io("create or fill", path, error)
+    }
+}

@@ -1,0 +1,148 @@
+//! What the engine's parts share. Each part adds its verbs in its own file.
+
+use crate::sync::{AtomicBool, Mutex};
+use crate::{
+    counters::Counters, format::Secret, layout::Layout, log::Log, object::Objects, reclaim::ReclaimState,
+    segment::Segment, space::Space,
+};
+use cache_core::{Clock, Config, DiskBackend, RecoveryReport};
+use cache_index::{Entry, Index, Position, Purges};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::{runtime::Handle, sync::Notify};
+
+/// Wake-ups between callers and background tasks.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    /// There is something to write.
+    pub(crate) flush: Notify,
+    /// Somebody waits for a sync, or a segment was closed.
+    pub(crate) commit: Notify,
+    /// A segment waits for its footer.
+    pub(crate) seal: Notify,
+    /// The next segment is wanted.
+    pub(crate) open: Notify,
+    /// Space is wanted.
+    pub(crate) reclaim: Notify,
+    /// Files wait to be unlinked.
+    pub(crate) unlink: Notify,
+    /// Segments or buffers came free, or will not.
+    pub(crate) room: Notify,
+    /// `synced_through` moved, or a failure happened.
+    pub(crate) synced: Notify,
+}
+
+pub(crate) struct Shared<B: DiskBackend> {
+    pub(crate) backend: B,
+    pub(crate) handle: Handle,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) config: Config,
+    pub(crate) layout: Layout,
+    pub(crate) uuid: [u8; 16],
+    pub(crate) secret: Secret,
+    pub(crate) limits: Limits,
+    pub(crate) index: Index<Arc<Segment<B>>>,
+    pub(crate) purges: Purges,
+    pub(crate) space: Arc<Space>,
+    pub(crate) log: Mutex<Log<B>>,
+    pub(crate) signals: Signals,
+    pub(crate) objects: Objects<B>,
+    pub(crate) counters: Counters,
+    /// Reclaim is serial.
+    pub(crate) reclaim: tokio::sync::Mutex<ReclaimState>,
+    /// Held while the cache is open.
+    pub(crate) lock: Mutex<Option<B::File>>,
+    pub(crate) report: RecoveryReport,
+    /// The same as in the log, for gets, which do not take its lock.
+    pub(crate) closed: AtomicBool,
+    /// The task that makes segments, which a close waits for.
+    pub(crate) opening: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    /// The last write and the last sync went well.
+    pub(crate) healthy: AtomicBool,
+}
+
+/// Sizes derived from the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) segment: u64,
+    /// Bodies longer than this go out of line.
+    pub(crate) inline: u64,
+    /// Longest record that a segment takes.
+    pub(crate) record: u64,
+    /// Entries may take so much, so that reclaim always finds dead bytes.
+    pub(crate) live: u64,
+    /// Bytes of one write buffer.
+    pub(crate) buffer: u64,
+    /// Write buffers for inserts; control records and reclaim have one more each.
+    pub(crate) buffers: usize,
+    pub(crate) max_entry: u64,
+}
+
+/// Segments' worth of the quota that entries never take: the active one, the spare one, and room for reclaim to work.
+pub(crate) const KEPT_SEGMENTS: u64 = 3;
+
+impl Limits {
+    pub(crate) fn new(config: &Config, segment: u64) -> Self {
+        use crate::format::{BLOCK, footer, record, row::ROW_LEN};
+        let capacity = config.capacity.bytes();
+        let record = (segment - footer::FIXED_LEN - ROW_LEN).min(record::MAX_RECORD - 8);
+        // A sealed file ends in a footer's fixed part and a partly filled block.
+        let per_segment = footer::FIXED_LEN + BLOCK / 2;
+        let overhead = capacity / segment * per_segment.min(segment / 4);
+        let live = capacity.saturating_sub(KEPT_SEGMENTS * segment).saturating_sub(overhead);
+        let buffer = (1 << 20).min(segment / 2).min(config.write_buffer.bytes() / 2).max(4096);
+        Self {
+            segment,
+            inline: record::MAX_INLINE.min(segment / 8),
+            record,
+            live,
+            buffer,
+            buffers: usize::try_from(config.write_buffer.bytes() / buffer).unwrap_or(2).max(2),
+            max_entry: config.max_entry_bytes(),
+        }
+    }
+}
+
+impl<B: DiskBackend> Shared<B> {
+    /// Unix milliseconds now.
+    pub(crate) fn now_ms(&self) -> u64 {
+        to_ms(self.clock.now())
+    }
+
+    /// What is to be done about an entry that left the index: its large body goes too. `after` is the position whose sync
+    /// makes that safe: the record that replaced it; `None` for an evicted one, which may go at once.
+    pub(crate) fn discard(&self, entry: &Entry, after: Option<Position>) {
+        if let Some(object) = entry.object {
+            self.objects.doom(object.id, after.unwrap_or(Position::ZERO));
+            self.signals.unlink.notify_one();
+        }
+    }
+
+    /// Evicts the least recently used entries until the others take at most `limit` bytes. Returns whether they do.
+    pub(crate) fn evict_down_to(&self, limit: u64) -> bool {
+        while self.index.live_bytes() > limit {
+            let Some((_, entry)) = self.index.evict() else { return false };
+            self.counters.evictions.one();
+            self.discard(&entry, None);
+        }
+        true
+    }
+
+    /// Runs a background task until the cache shuts.
+    pub(crate) fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.handle.spawn(task)
+    }
+}
+
+pub(crate) fn to_ms(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
+pub(crate) fn from_ms(ms: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(ms)
+}

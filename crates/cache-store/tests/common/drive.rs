@@ -1,0 +1,177 @@
+//! Drives an engine and the model side by side.
+//!
+//! **Invariant**: an operation is entered in the model before the engine hears of it and acknowledged after it returned, both
+//! at a moment of the backend.
+
+use super::peek_stale;
+use bytes::Bytes;
+use cache_core::{
+    Cache, CacheKey, DiskBackend, Durability, Error, Expiry, InsertOptions, Inserted, PurgeMode, PurgeScope,
+};
+use cache_store::Engine;
+use cache_testkit::{Loss, Model, Stored};
+use std::time::Duration;
+
+/// One step of a workload.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    Insert {
+        key: usize,
+        len: usize,
+        level: Durability,
+    },
+    Remove {
+        key: usize,
+        level: Durability,
+    },
+    Purge {
+        scope: PurgeScope,
+        mode: PurgeMode,
+    },
+    UpdateMeta {
+        key: usize,
+    },
+    Expire {
+        key: usize,
+    },
+    Flush,
+    /// Lets background work come to rest.
+    Rest,
+    /// A look at every key.
+    Look,
+}
+
+/// An engine, the model of it, and the names they share.
+pub(crate) struct Driver<B: DiskBackend> {
+    pub(crate) engine: Engine<B>,
+    pub(crate) model: Model,
+    pub(crate) keys: Vec<CacheKey>,
+    /// The moment, as the backend counts.
+    now: Box<dyn Fn() -> u64>,
+    serial: u64,
+    /// Longer bodies go out of line.
+    inline: usize,
+}
+
+impl<B: DiskBackend> Driver<B> {
+    pub(crate) fn new(
+        engine: Engine<B>,
+        keys: Vec<CacheKey>,
+        inline: usize,
+        now: impl Fn() -> u64 + 'static,
+    ) -> Self {
+        Self { engine, model: Model::new(), keys, now: Box::new(now), serial: 0, inline }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        (self.now)()
+    }
+
+    /// Performs one action. An error is entered as a failure and handed back.
+    pub(crate) async fn act(&mut self, action: &Action) -> Result<(), Error> {
+        let begun = self.now();
+        self.serial += 1;
+        let (ticket, done, level) = match action {
+            Action::Insert { key, len, level } => {
+                let body = super::body(*key as u64, self.serial, *len);
+                let meta = Bytes::from(format!("meta {}", self.serial));
+                // Even keys have a tag, every third a label.
+                let tags = if key % 2 == 0 { vec![Bytes::from_static(b"even")] } else { Vec::new() };
+                let label = (key % 3 == 0).then(|| Bytes::from(format!("label-{key}")));
+                let key = self.keys[*key].clone();
+                let mut options = InsertOptions::new().meta(meta.clone()).durability(*level);
+                for tag in &tags {
+                    options = options.tag(tag.clone());
+                }
+                if let Some(label) = &label {
+                    options = options.label(label.clone());
+                }
+                let stored = Stored {
+                    body: body.clone(),
+                    meta,
+                    tags,
+                    label,
+                    out_of_line: *len > self.inline,
+                    ..Stored::default()
+                };
+                let ticket = self.model.insert(begun, &key, stored);
+                let done = self.engine.insert_with(&key, body, options).await;
+                let done = done.map(|i| assert!(matches!(i, Inserted::Stored { .. }), "{i:?}"));
+                (ticket, done, *level)
+            }
+            Action::Remove { key, level } => {
+                let key = self.keys[*key].clone();
+                let ticket = self.model.remove(begun, &key);
+                (ticket, self.engine.remove_with(&key, *level).await.map(|_| ()), *level)
+            }
+            Action::Purge { scope, mode } => {
+                let ticket = self.model.purge(begun, scope.clone(), *mode);
+                (ticket, self.engine.purge_with(scope.clone(), *mode).await, Durability::Synced)
+            }
+            Action::UpdateMeta { key } => {
+                let key = self.keys[*key].clone();
+                let held = self.model.permitted(&key, Loss::Nothing, u64::MAX);
+                if held.values.len() + usize::from(held.miss) > 1 {
+                    // After a failure it is not certain what the new meta would go with.
+                    return Ok(());
+                }
+                let meta = Bytes::from(format!("new meta {}", self.serial));
+                let ticket = self.model.update_meta(begun, &key, meta.clone(), None);
+                let done = self.engine.update_meta(&key, meta, Expiry::Never).await;
+                let Some(ticket) = ticket else {
+                    assert!(!matches!(done, Ok(true)), "a meta for an entry that cannot be there");
+                    return done.map(|_| ());
+                };
+                if let Ok(false) = done {
+                    self.model.withdraw(ticket);
+                    return Ok(());
+                }
+                (ticket, done.map(|_| ()), Durability::Buffered)
+            }
+            Action::Expire { key } => {
+                let key = self.keys[*key].clone();
+                let ticket = self.model.expire(begun, &key);
+                (ticket, self.engine.expire(&key).await.map(|_| ()), Durability::Synced)
+            }
+            Action::Flush => {
+                let done = self.engine.flush().await;
+                if done.is_ok() {
+                    self.model.flushed(self.now());
+                }
+                return done;
+            }
+            Action::Rest => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                return Ok(());
+            }
+            Action::Look => return self.look(|| false).await,
+        };
+        match done {
+            Ok(()) => {
+                self.model.acknowledge(ticket, self.now(), level);
+                Ok(())
+            }
+            Err(error) => {
+                self.model.fail(ticket, self.now());
+                Err(error)
+            }
+        }
+    }
+
+    /// Looks at every key: in this process nothing but the newest may be there.
+    pub(crate) async fn look(&mut self, lossy: impl Fn() -> bool) -> Result<(), Error> {
+        for key in &self.keys {
+            let seen = peek_stale(&self.engine, key).await?;
+            let stats = self.engine.stats();
+            let excused = lossy() || stats.evictions + stats.early_evictions > 0;
+            let permitted = self.model.permitted(key, Loss::Nothing, u64::MAX);
+            if let Err(wrong) = permitted.check(seen.as_ref(), 0, excused) {
+                panic!("{key:?} in this process: {wrong}");
+            }
+        }
+        let stats = self.engine.stats();
+        assert!(stats.disk_bytes <= stats.capacity, "{stats:?}");
+        self.engine.check_invariants().unwrap();
+        Ok(())
+    }
+}

@@ -1,0 +1,39 @@
+//! Random workloads, the same for the same seed.
+
+use super::drive::Action;
+use cache_core::{Durability, PurgeMode, PurgeScope};
+use cache_testkit::Rng;
+
+/// All verbs on a few keys, of which two have large bodies now and then, so that everything fits into a small cache.
+pub(crate) fn random(rng: &mut Rng, len: usize, keys: u64) -> Vec<Action> {
+    (0..len).map(|_| action(rng, keys)).collect()
+}
+
+fn action(rng: &mut Rng, keys: u64) -> Action {
+    let levels = [Durability::Buffered, Durability::Buffered, Durability::Written, Durability::Synced];
+    let key = rng.below(keys) as usize;
+    let level = levels[rng.below(4) as usize];
+    match rng.below(32) {
+        0..=17 => Action::Insert { key, len: rng.below(512) as usize, level },
+        18..=19 => Action::Insert { key: key % 2, len: 600 + rng.below(2000) as usize, level },
+        20..=22 => Action::Remove { key, level },
+        23..=25 => Action::UpdateMeta { key },
+        26 => Action::Expire { key },
+        27 => Action::Flush,
+        28 => Action::Rest,
+        n => {
+            let scope = match rng.below(5) {
+                0 => PurgeScope::All,
+                1 => PurgeScope::Namespace("ns".into()),
+                2 => PurgeScope::Path { namespace: "ns".into(), path: format!("path-{key}").into() },
+                3 => {
+                    let prefix = format!("{}-{key}", ["label", "path"][key % 2]);
+                    PurgeScope::Prefix { namespace: "ns".into(), prefix: prefix.into() }
+                }
+                _ => PurgeScope::Tag("even".into()),
+            };
+            let mode = if n == 29 { PurgeMode::Remove } else { PurgeMode::Expire };
+            Action::Purge { scope, mode }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! What the tests of disk-cache share.
+//!
+//! - [`MemoryBackend`]: files in memory with a volatile and a durable state. It makes the states that a power cut or a kill
+//!   may leave, by plan and repeatable by seed.
+//! - [`FaultBackend`]: any backend, with planted failures, short and torn operations, and operations held at a gate.
+//! - [`Model`]: what each key may hold, whatever happened.
+//! - [`conformance`]: the cases that every backend passes.
+//!
+//! **Invariant**: nothing here looks at a clock or at the system's randomness; the same seed gives the same run.
+#![forbid(unsafe_code)]
+
+pub mod conformance;
+mod fault;
+mod memory;
+mod model;
+mod rng;
+
+pub use fault::{Fault, FaultBackend, FaultFile, Gate, Rule, Verb};
+pub use memory::{CrashPlan, Fate, MemoryBackend, MemoryFile, MemoryOp, Phase, Step, Unsynced};
+pub use model::{Loss, Model, Permitted, Seen, Stored, Ticket};
+pub use rng::Rng;

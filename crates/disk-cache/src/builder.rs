@@ -1,0 +1,151 @@
+//! How a cache is opened.
+
+use crate::{
+    DiskCache,
+    platform::{Platform, choose},
+    runtime::OwnRuntime,
+};
+use cache_core::{BackendChoice, ByteSize, Clock, Config, Durability, Error, OnDamage, Result, SystemClock};
+use cache_store::Engine;
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::runtime::Handle;
+
+/// Collects what a cache is to be like; only the capacity is required. See [`Config`] for each value's meaning.
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it is opened"]
+pub struct Builder {
+    config: Config,
+    clock: Arc<dyn Clock>,
+}
+
+impl Builder {
+    pub(crate) fn new(dir: PathBuf) -> Self {
+        Self::from_config(Config::new(dir, ByteSize::default()))
+    }
+
+    /// A builder that starts from a configuration.
+    pub fn from_config(config: Config) -> Self {
+        Self { config, clock: Arc::new(SystemClock) }
+    }
+
+    /// Bytes on disk, a hard limit. Required.
+    pub fn capacity(mut self, capacity: ByteSize) -> Self {
+        self.config.capacity = capacity;
+        self
+    }
+
+    /// Length of a log segment; derived from the capacity unless set.
+    pub fn segment_size(mut self, size: ByteSize) -> Self {
+        self.config.segment_size = Some(size);
+        self
+    }
+
+    /// Which backend to use.
+    pub fn backend(mut self, choice: BackendChoice) -> Self {
+        self.config.backend = choice;
+        self
+    }
+
+    /// What an insert waits for unless it says otherwise.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.config.durability = durability;
+        self
+    }
+
+    /// How long an entry is fresh unless its insert says otherwise.
+    pub fn default_ttl(mut self, ttl: Duration) -> Self {
+        self.config.default_ttl = Some(ttl);
+        self
+    }
+
+    /// How long after its expiry reclaim still keeps an entry for readers that allow stale ones.
+    pub fn stale_window(mut self, window: Duration) -> Self {
+        self.config.stale_window = window;
+        self
+    }
+
+    /// Largest body.
+    pub fn max_entry_size(mut self, size: ByteSize) -> Self {
+        self.config.max_entry_size = Some(size);
+        self
+    }
+
+    /// Memory for records that wait to be written.
+    pub fn write_buffer(mut self, size: ByteSize) -> Self {
+        self.config.write_buffer = size;
+        self
+    }
+
+    /// How long a record may wait in memory before it is written.
+    pub fn flush_interval(mut self, interval: Duration) -> Self {
+        self.config.flush_interval = interval;
+        self
+    }
+
+    /// The cache does not grow while the file system has less than this left.
+    pub fn min_free_space(mut self, size: ByteSize) -> Self {
+        self.config.min_free_space = size;
+        self
+    }
+
+    /// Bytes written to the log per byte inserted, at most, over time.
+    pub fn max_write_amplification(mut self, limit: f64) -> Self {
+        self.config.max_write_amplification = limit;
+        self
+    }
+
+    /// Where the time comes from.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// What to do about a superblock that does not read.
+    pub fn on_damage(mut self, on_damage: OnDamage) -> Self {
+        self.config.on_damage = on_damage;
+        self
+    }
+
+    /// Opens the cache.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`], [`Error::BackendUnavailable`], [`Error::Locked`], [`Error::UnsupportedFormat`],
+    /// [`Error::Corrupt`], [`Error::StorageFull`], [`Error::Io`]. What is in the directory stays as good as it was.
+    ///
+    /// # Cancellation
+    /// Safe: the directory can be opened again.
+    pub async fn open(self) -> Result<DiskCache> {
+        self.config.validate()?;
+        let runtime = OwnRuntime::start()?;
+        let Some(handle) = runtime.handle().cloned() else { return Err(Error::Closed) };
+        let engine = handle.spawn(self.open_on(handle.clone())).await.map_err(died)??;
+        Ok(DiskCache::new(engine, runtime))
+    }
+
+    /// Opens the cache from synchronous code; blocks the thread meanwhile.
+    ///
+    /// # Errors
+    /// Those of [`Builder::open`].
+    pub fn open_blocking(self) -> Result<DiskCache> {
+        self.config.validate()?;
+        let runtime = OwnRuntime::start()?;
+        let Some(handle) = runtime.handle().cloned() else { return Err(Error::Closed) };
+        let (done, opened) = std::sync::mpsc::sync_channel(1);
+        let opening = self.open_on(handle.clone());
+        handle.spawn(async move {
+            // Nobody waits any more where the send fails: the engine is dropped with it.
+            drop(done.send(opening.await));
+        });
+        let engine = opened.recv().map_err(died)??;
+        Ok(DiskCache::new(engine, runtime))
+    }
+
+    async fn open_on(self, handle: Handle) -> Result<Engine<Platform>> {
+        let backend = choose(self.config.backend, handle.clone(), &self.config.dir).await?;
+        Engine::open(self.config, self.clock, backend, handle).await
+    }
+}
+
+fn died(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::io("open", "the cache's directory", std::io::Error::other(error))
+}

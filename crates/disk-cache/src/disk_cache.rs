@@ -1,0 +1,223 @@
+//! The cache as its users see it.
+
+use crate::{Builder, platform::Platform, runtime::OwnRuntime};
+use bytes::Bytes;
+use cache_core::{
+    Cache, CacheKey, Durability, EntryId, Expiry, GetOptions, Hit, InsertOptions, Inserted, NamespaceStats,
+    PurgeMode, PurgeScope, RecoveryReport, Result, Stats, Target,
+};
+use cache_store::Engine;
+use std::{path::PathBuf, sync::Arc};
+
+/// A disk cache; a cheap clone. See the [crate's text](crate) for an example.
+///
+/// When the last clone is dropped without [`DiskCache::close`], the cache closes in the background.
+///
+/// # Cancellation
+/// Every future may be dropped at any await: the operation then either happened or did not, and the cache is correct.
+#[derive(Clone, Debug)]
+pub struct DiskCache {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    engine: Engine<Platform>,
+    runtime: OwnRuntime,
+}
+
+impl DiskCache {
+    /// Begins to set up a cache in a directory, which is made where it is missing.
+    pub fn builder(dir: impl Into<PathBuf>) -> Builder {
+        Builder::new(dir.into())
+    }
+
+    pub(crate) fn new(engine: Engine<Platform>, runtime: OwnRuntime) -> Self {
+        Self { inner: Arc::new(Inner { engine, runtime }) }
+    }
+
+    /// Looks a key up.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`] where the device does not read, [`crate::Error::Closed`]. A damaged entry is a miss, counted.
+    pub async fn get(&self, key: &CacheKey) -> Result<Option<Hit>> {
+        self.inner.engine.get_with(key, GetOptions::default()).await
+    }
+
+    /// Looks a key up, as told.
+    ///
+    /// # Errors
+    /// Those of [`DiskCache::get`].
+    pub async fn get_with(&self, key: &CacheKey, options: GetOptions) -> Result<Option<Hit>> {
+        self.inner.engine.get_with(key, options).await
+    }
+
+    /// Stores a body with the defaults.
+    ///
+    /// # Errors
+    /// Those of [`DiskCache::insert_with`].
+    pub async fn insert(&self, key: &CacheKey, body: Bytes) -> Result<Inserted> {
+        self.inner.engine.insert_with(key, body, InsertOptions::default()).await
+    }
+
+    /// Stores a body with meta, expiry, tags and what else [`InsertOptions`] holds.
+    ///
+    /// # Errors
+    /// [`crate::Error::TooLarge`], [`crate::Error::StorageFull`], [`crate::Error::Io`], [`crate::Error::Closed`]. The older
+    /// value of the key is gone then as well: a caller that replaces a value must never be given the old one again.
+    pub async fn insert_with(&self, key: &CacheKey, body: Bytes, options: InsertOptions) -> Result<Inserted> {
+        self.inner.engine.insert_with(key, body, options).await
+    }
+
+    /// Gives an entry a new meta and expiry and lifts a soft purge, by compare-and-swap; one small record where the body is
+    /// large. `false`: the entry is not there.
+    ///
+    /// # Errors
+    /// [`crate::Error::TooLarge`], [`crate::Error::Io`], [`crate::Error::Closed`]; the entry is as it was then.
+    pub async fn update_meta<'a>(
+        &self,
+        target: impl Into<Target<'a>>,
+        meta: Bytes,
+        expiry: Expiry,
+    ) -> Result<bool> {
+        self.inner.engine.update_meta(target, meta, expiry).await
+    }
+
+    /// Makes a key, or one exact entry of it, stale from now on, durably; the body is kept. Returns the entry.
+    ///
+    /// # Errors
+    /// Those of the log. In this process the key stays stale all the same.
+    pub async fn expire<'a>(&self, target: impl Into<Target<'a>>) -> Result<Option<EntryId>> {
+        self.inner.engine.expire(target).await
+    }
+
+    /// Whether a plain get would find the key, as far as can be told without I/O; see [`Cache::contains`].
+    pub fn contains(&self, key: &CacheKey) -> bool {
+        self.inner.engine.contains(key)
+    }
+
+    /// Removes a key, durably. `true` where the cache knew it.
+    ///
+    /// # Errors
+    /// Those of the log. In this process the key stays removed all the same.
+    pub async fn remove(&self, key: &CacheKey) -> Result<bool> {
+        self.remove_with(key, Durability::Synced).await
+    }
+
+    /// Removes a key; `durability` is what the call waits for.
+    ///
+    /// # Errors
+    /// Those of [`DiskCache::remove`].
+    pub async fn remove_with(&self, key: &CacheKey, durability: Durability) -> Result<bool> {
+        self.inner.engine.remove_with(key, durability).await
+    }
+
+    /// Removes a key, or one exact entry of it, durably; returns the entry that was there.
+    ///
+    /// # Errors
+    /// Those of [`DiskCache::remove`].
+    pub async fn remove_entry<'a>(&self, target: impl Into<Target<'a>>) -> Result<Option<EntryId>> {
+        self.inner.engine.remove_entry(target).await
+    }
+
+    /// Removes all entries of a scope, durably.
+    ///
+    /// # Errors
+    /// Those of the log. In this process the scope stays purged all the same.
+    pub async fn purge(&self, scope: PurgeScope) -> Result<()> {
+        self.purge_with(scope, PurgeMode::Remove).await
+    }
+
+    /// Removes all entries of a scope, or makes them stale, durably.
+    ///
+    /// # Errors
+    /// Those of [`DiskCache::purge`].
+    pub async fn purge_with(&self, scope: PurgeScope, mode: PurgeMode) -> Result<()> {
+        self.inner.engine.purge_with(scope, mode).await
+    }
+
+    /// Removes everything, durably, and gives the space back.
+    ///
+    /// # Errors
+    /// Those of [`DiskCache::purge`].
+    pub async fn clear(&self) -> Result<()> {
+        self.purge(PurgeScope::All).await
+    }
+
+    /// All that was acknowledged is on stable storage when this returns.
+    ///
+    /// # Errors
+    /// A failure that lost acknowledged records, once, even if it happened in the background before.
+    pub async fn flush(&self) -> Result<()> {
+        self.inner.engine.flush().await
+    }
+
+    /// Flushes, writes the snapshot that makes the next open fast, and unlocks the directory. Goes on when the returned
+    /// future is dropped. Later calls get [`crate::Error::Closed`].
+    ///
+    /// # Errors
+    /// That of the flush; the cache is closed all the same. [`crate::Error::Closed`] where it was closed before.
+    pub async fn close(&self) -> Result<()> {
+        let Some(handle) = self.inner.runtime.handle() else { return Err(crate::Error::Closed) };
+        let engine = self.inner.engine.clone();
+        match handle.spawn(async move { engine.close().await }).await {
+            Ok(closed) => closed,
+            Err(died) => Err(crate::Error::io("close", "the cache's directory", std::io::Error::other(died))),
+        }
+    }
+
+    /// What the cache counted.
+    pub fn stats(&self) -> Stats {
+        self.inner.engine.stats()
+    }
+
+    /// What was counted for one namespace (of the first 1,024 that were met).
+    pub fn stats_of(&self, namespace: impl AsRef<[u8]>) -> NamespaceStats {
+        self.inner.engine.stats_of(namespace)
+    }
+
+    /// What the open found.
+    pub fn recovery_report(&self) -> &RecoveryReport {
+        self.inner.engine.recovery_report()
+    }
+}
+
+impl Cache for DiskCache {
+    async fn get_with(&self, key: &CacheKey, options: GetOptions) -> Result<Option<Hit>> {
+        self.inner.engine.get_with(key, options).await
+    }
+    async fn insert_with(&self, key: &CacheKey, body: Bytes, options: InsertOptions) -> Result<Inserted> {
+        self.inner.engine.insert_with(key, body, options).await
+    }
+    async fn remove(&self, key: &CacheKey) -> Result<bool> {
+        self.inner.engine.remove(key).await
+    }
+    async fn purge_with(&self, scope: PurgeScope, mode: PurgeMode) -> Result<()> {
+        self.inner.engine.purge_with(scope, mode).await
+    }
+    fn contains(&self, key: &CacheKey) -> bool {
+        self.inner.engine.contains(key)
+    }
+    fn stats(&self) -> Stats {
+        self.inner.engine.stats()
+    }
+}
+
+/// Closes in the background: on a thread of its own, because a runtime must not be dropped, nor waited for, inside another.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let Some(runtime) = self.runtime.take() else { return };
+        let engine = self.engine.clone();
+        let closing = std::thread::Builder::new().name("disk-cache-close".to_owned()).spawn(move || {
+            match runtime.block_on(engine.close()) {
+                Ok(()) | Err(crate::Error::Closed) => {}
+                Err(error) => tracing::warn!(%error, "closing a dropped cache failed"),
+            }
+            drop(engine);
+            runtime.shutdown_background();
+        });
+        if let Err(error) = closing {
+            tracing::warn!(%error, "no thread to close a dropped cache: the next open reads the log");
+        }
+    }
+}

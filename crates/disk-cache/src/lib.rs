@@ -1,0 +1,35 @@
+//! An embeddable, persistent, crash-safe disk cache: bytes under a key, back quickly, also after a restart or a crash, and
+//! never a wrong byte.
+//!
+//! ```
+//! use disk_cache::{ByteSize, Cache, CacheKey, DiskCache};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), disk_cache::Error> {
+//! # let tmp = tempfile::tempdir().expect("a directory for the example");
+//! # let dir = tmp.path().join("cache");
+//! let cache = DiskCache::builder(dir).capacity(ByteSize::mib(64)).open().await?;
+//! let key = CacheKey::new("bucket", "images/a.jpg");
+//! cache.insert(&key, "the body".into()).await?;
+//! let hit = cache.get(&key).await?.expect("it was stored a moment ago");
+//! assert_eq!(hit.bytes().await?, "the body");
+//! cache.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Invariants** of this crate: it adds names and the choice of the backend, nothing else; what the verbs do is
+//! `cache-store`'s. The verbs of the trait [`Cache`] are inherent methods here as well.
+//!
+//! **Runtimes**: the cache brings a small runtime of its own for its background work and its blocking calls, so that it
+//! works from any tokio runtime and from none. A process that forks opens it after the fork.
+#![forbid(unsafe_code)]
+
+mod builder;
+mod disk_cache;
+mod platform;
+mod runtime;
+
+pub use builder::Builder;
+pub use cache_core::*;
+pub use disk_cache::DiskCache;
