@@ -35,6 +35,8 @@ pub struct Flags {
     pub tagged: bool,
     /// The record has a label, which a purge by prefix looks at in place of the path.
     pub labelled: bool,
+    /// A crash may have kept the record and not its large body.
+    pub unproven: bool,
 }
 
 /// A body in a file of its own.

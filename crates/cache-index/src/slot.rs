@@ -32,6 +32,7 @@ const OBJECT: u64 = 1;
 const STALE: u64 = 1 << 1;
 const TAGGED: u64 = 1 << 2;
 const LABELLED: u64 = 1 << 3;
+const UNPROVEN: u64 = 1 << 4;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot([u32; 9]);
@@ -66,6 +67,7 @@ impl Slot {
                 stale: place & STALE != 0,
                 tagged: place & TAGGED != 0,
                 labelled: place & LABELLED != 0,
+                unproven: place & UNPROVEN != 0,
             },
             object: None,
         }
@@ -98,7 +100,8 @@ impl Slot {
             | flag(entry.object.is_some(), OBJECT)
             | flag(entry.flags.stale, STALE)
             | flag(entry.flags.tagged, TAGGED)
-            | flag(entry.flags.labelled, LABELLED);
+            | flag(entry.flags.labelled, LABELLED)
+            | flag(entry.flags.unproven, UNPROVEN);
         self.0[2] = place as u32;
         self.0[3] = (place >> 32) as u32;
         let expires = entry.expires_ms.min(Entry::MAX_EXPIRES_MS);
@@ -158,7 +161,12 @@ mod tests {
             position: Position::new(SegmentId::new(segment), offset),
             len,
             expires_ms,
-            flags: Flags { stale: flags & 1 != 0, tagged: flags & 2 != 0, labelled: flags & 4 != 0 },
+            flags: Flags {
+                stale: flags & 1 != 0,
+                tagged: flags & 2 != 0,
+                labelled: flags & 4 != 0,
+                unproven: flags & 8 != 0,
+            },
             object: None,
         }
     }

@@ -31,9 +31,13 @@ fn an_entry_comes_back_as_it_went_in_at_every_bound() {
         for (offset, len) in [(0, 8), (Position::MAX_OFFSET - 8, Entry::MAX_LEN - 8)] {
             for expires_ms in [0, 1, Entry::MAX_EXPIRES_MS] {
                 for object in [None, Some(ObjectRef { id: u64::MAX, disk: 1 << 50 })] {
-                    for bits in 0..8 {
-                        let flags =
-                            Flags { stale: bits & 1 > 0, tagged: bits & 2 > 0, labelled: bits & 4 > 0 };
+                    for bits in 0..16 {
+                        let flags = Flags {
+                            stale: bits & 1 > 0,
+                            tagged: bits & 2 > 0,
+                            labelled: bits & 4 > 0,
+                            unproven: bits & 8 > 0,
+                        };
                         let e = Entry { position: at(segment, offset), len, expires_ms, flags, object };
                         n += 1;
                         assert_eq!(index.publish(tag(n), e), None);

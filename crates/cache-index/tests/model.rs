@@ -65,7 +65,12 @@ impl Shape {
             position: at(self.segment, step as u64 * 8),
             len: self.len * 8,
             expires_ms: self.expires_ms,
-            flags: Flags { stale: self.flags.0, tagged: self.flags.1, labelled: self.flags.2 },
+            flags: Flags {
+                stale: self.flags.0,
+                tagged: self.flags.1,
+                labelled: self.flags.2,
+                unproven: false,
+            },
             object: self.object.map(|blocks| ObjectRef { id: step as u64 + 1, disk: blocks * 4096 }),
         }
     }

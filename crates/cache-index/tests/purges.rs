@@ -11,7 +11,7 @@ const GONE: Verdict = Verdict { removed: true, stale: false, ask_record: false }
 const STALE: Verdict = Verdict { removed: false, stale: true, ask_record: false };
 const ASK: Verdict = Verdict { removed: false, stale: false, ask_record: true };
 const UNTOUCHED: Verdict = Verdict { removed: false, stale: false, ask_record: false };
-const PLAIN: Flags = Flags { stale: false, tagged: false, labelled: false };
+const PLAIN: Flags = Flags { stale: false, tagged: false, labelled: false, unproven: false };
 const LABELLED: Flags = Flags { labelled: true, ..PLAIN };
 const TAGGED: Flags = Flags { tagged: true, ..PLAIN };
 
@@ -131,7 +131,7 @@ fn only_a_younger_purge_asks_for_the_record() {
     assert_eq!(purges.check(&key, at(2, 0), LABELLED), ASK);
     assert_eq!(purges.check(&key, at(3, 0), LABELLED), UNTOUCHED);
     purges.add(&namespace("n"), PurgeMode::Remove, at(4, 0));
-    let both = Flags { tagged: true, labelled: true, stale: false };
+    let both = Flags { tagged: true, labelled: true, ..PLAIN };
     assert_eq!(purges.check(&key, at(1, 0), both), GONE, "no question is open");
 }
 
@@ -338,7 +338,7 @@ proptest! {
             prop_assert_eq!(found, expected, "{:?}", record);
 
             let flags =
-                Flags { stale: false, tagged: !record.tags.is_empty(), labelled: record.label.is_some() };
+                Flags { tagged: !record.tags.is_empty(), labelled: record.label.is_some(), ..PLAIN };
             let quick = table.check(&key, place(record.place), flags);
             let open = younger().any(|(scope, ..)| match scope {
                 PurgeScope::Tag(_) => flags.tagged,

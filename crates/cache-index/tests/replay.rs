@@ -102,7 +102,7 @@ fn a_key_stored_again_after_its_expiry_is_fresh() {
 #[test]
 fn a_moved_record_keeps_its_flags_and_object() {
     let moved = Entry {
-        flags: Flags { stale: true, tagged: true, labelled: true },
+        flags: Flags { stale: true, tagged: true, labelled: true, unproven: true },
         expires_ms: 12_345,
         ..with_object(entry(at(4, 0), 128), 5, 1 << 20)
     };

@@ -65,7 +65,10 @@ impl<B: DiskBackend> Shared<B> {
         let exporting = self.handle.spawn_blocking(move || {
             let mut batch = head;
             shared.index.export(|tag, entry| {
-                snapshot::encode_row(tag, entry, &mut batch);
+                let mut entry = *entry;
+                // What was read whole since it was recorded need not be again.
+                entry.flags.unproven &= entry.object.is_some_and(|o| shared.objects.doubt(o.id) != 0);
+                snapshot::encode_row(tag, &entry, &mut batch);
                 if batch.len() >= BATCH {
                     // A writer that failed has hung up: what is sent to it does not matter any more.
                     drop(batches.blocking_send(std::mem::take(&mut batch).into()));

@@ -213,7 +213,8 @@ impl<B: DiskBackend> Shared<B> {
                 object: None,
             };
             let had = Some(draft.header.expires_ms);
-            draft.header.flags &= !(flag::STALE | flag::MOVED);
+            draft.header.flags &= !(flag::STALE | flag::MOVED | flag::UNPROVEN);
+            draft.header.flags |= self.objects.doubt(draft.header.object);
             draft.header.expires_ms = self.expires_ms(expiry, had, self.now_ms());
             set_lengths(&mut draft);
             self.check_record(&draft.header)?;

@@ -8,6 +8,7 @@ use crate::{
     format::{
         Secret, object as format,
         object::{BODY_AT, CHUNK},
+        record::flag,
     },
     io::read,
     roll::{full_disk, is_full},
@@ -44,7 +45,7 @@ pub(crate) struct ObjectFile<B: DiskBackend> {
     /// Given back when the last holder, the registry or a reader, is gone.
     lease: Lease,
     synced: AtomicBool,
-    /// Its record was found in a segment without a footer: a power cut may have kept the record and not the body.
+    /// See [`flag::UNPROVEN`].
     unproven: AtomicBool,
     open: Mutex<Option<Open<B>>>,
 }
@@ -116,6 +117,13 @@ impl<B: DiskBackend> Objects<B> {
 
     pub(crate) fn get(&self, id: u64) -> Option<Arc<ObjectFile<B>>> {
         self.all.lock().get(&id).cloned()
+    }
+
+    /// [`flag::UNPROVEN`] where it holds for this body now, else no flag.
+    pub(crate) fn doubt(&self, id: u64) -> u8 {
+        let all = self.all.lock();
+        let unproven = all.get(&id).is_some_and(|o| o.unproven.load(Ordering::Acquire));
+        if unproven { flag::UNPROVEN } else { 0 }
     }
 
     pub(crate) fn doom(&self, id: u64, after: Position) {

@@ -292,7 +292,7 @@ impl<B: DiskBackend> Shared<B> {
 
     fn source<'a>(&'a self, victim: &'a Segment<B>) -> Source<'a, B> {
         let Segment { file, path, id, .. } = victim;
-        Source { backend: &self.backend, secret: &self.secret, file, path, id: *id, rewrite: false }
+        Source { backend: &self.backend, secret: &self.secret, file, path, id: *id, recovery: false }
     }
 
     async fn footer_rows(&self, victim: &Arc<Segment<B>>) -> Option<Vec<Row>> {
@@ -394,7 +394,7 @@ impl<B: DiskBackend> Shared<B> {
         };
         let Some(key) = CacheKey::from_canonical(record.key.clone()) else { return Ok(true) };
         let mut header = record.header;
-        header.flags |= flag::MOVED;
+        header.flags = header.flags & !flag::UNPROVEN | flag::MOVED | self.objects.doubt(header.object);
         let tag: Tag = header.tag();
         let draft = Draft {
             header,

@@ -30,7 +30,7 @@ use cache_core::{
 };
 use cache_index::{Index, Position, Purges, Replay, SegmentFacts, SegmentId, Tag, plan};
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     path::Path,
     sync::Arc,
 };
@@ -57,7 +57,7 @@ pub(crate) struct Recovered<B: DiskBackend> {
 pub(crate) struct FoundObject {
     pub(crate) id: u64,
     pub(crate) disk: u64,
-    /// Its record was found in a segment without a footer.
+    /// It is to be read whole before its first hit.
     pub(crate) unproven: bool,
 }
 
@@ -244,8 +244,6 @@ struct Rebuilt<B: DiskBackend> {
     purges: Purges,
     next: SegmentId,
     version: u64,
-    /// Segments that had no footer: large bodies they refer to are unproven.
-    scanned: HashSet<SegmentId>,
 }
 
 impl<B: DiskBackend> Recovery<'_, B> {
@@ -359,7 +357,7 @@ impl<B: DiskBackend> Recovery<'_, B> {
                 .is_none_or(|o| self.objects.get(&o.id).is_some_and(|len| round_up(*len, BLOCK) == o.disk));
         });
         let next = last.next().unwrap_or(last);
-        Ok(whole.then(|| Rebuilt { index, purges, next, version, scanned: HashSet::new() }))
+        Ok(whole.then(|| Rebuilt { index, purges, next, version }))
     }
 
     /// The state that the log spells: footers of sealed segments, records of the others.
@@ -409,7 +407,7 @@ impl<B: DiskBackend> Recovery<'_, B> {
         }));
         let mut replay = Replay::new(&index, &purges);
         let mut version = 0;
-        let mut scanned = HashSet::new();
+        let mut scanned = 0;
         let mut damaged = 0;
         let newest_footer = plan.keep.iter().rev().find(|kept| !kept.scan).map(|kept| kept.id);
         for kept in &plan.keep {
@@ -419,7 +417,7 @@ impl<B: DiskBackend> Recovery<'_, B> {
             if kept.scan {
                 let scan = self.scan(id, file).await?;
                 (version, damaged) = (version.max(scan.max_version), damaged + scan.damaged);
-                scanned.insert(id);
+                scanned += 1;
                 let sealed = self.seal_scanned(id, file, &scan, version).await?;
                 (rows, scopes, seal) = (scan.rows, scan.scopes, sealed);
             } else {
@@ -437,10 +435,10 @@ impl<B: DiskBackend> Recovery<'_, B> {
             }
         }
         replay.finish();
-        self.report.scanned_segments = scanned.len() as u64;
+        self.report.scanned_segments = scanned;
         self.report.dropped.damaged_records = damaged;
         self.report.dropped.segments_after_damage = plan.drop.len() as u64;
-        Ok(Ok(Rebuilt { index, purges, next: plan.next, version, scanned }))
+        Ok(Ok(Rebuilt { index, purges, next: plan.next, version }))
     }
 
     /// The footer that a segment's tail promises, if it verifies. `renew`: it is written and synced again. The newest one
@@ -467,7 +465,7 @@ impl<B: DiskBackend> Recovery<'_, B> {
     async fn scan(&self, id: SegmentId, file: &SegmentFile<B::File>) -> Result<Scan> {
         let path = &self.layout.segment(id);
         let (backend, secret) = (self.backend, &self.secret);
-        Source { backend, secret, file: &file.file, path, id, rewrite: true }.scan().await
+        Source { backend, secret, file: &file.file, path, id, recovery: true }.scan().await
     }
 
     /// Syncs a scanned segment, the large bodies it refers to first, and gives it the footer that explains it.
@@ -518,7 +516,7 @@ impl<B: DiskBackend> Recovery<'_, B> {
 
     /// Drops entries whose large body is missing and bodies without an entry, and counts.
     async fn finish(mut self, rebuilt: Rebuilt<B>) -> Result<Recovered<B>> {
-        let Rebuilt { index, purges, next, version, scanned } = rebuilt;
+        let Rebuilt { index, purges, next, version } = rebuilt;
         let (mut missing, mut objects) = (Vec::<(Tag, Position)>::new(), Vec::new());
         index.export(|tag, entry| {
             let Some(object) = entry.object else { return };
@@ -526,7 +524,7 @@ impl<B: DiskBackend> Recovery<'_, B> {
                 Some(len) if round_up(*len, BLOCK) == object.disk => objects.push(FoundObject {
                     id: object.id,
                     disk: object.disk,
-                    unproven: scanned.contains(&entry.position.segment()),
+                    unproven: entry.flags.unproven,
                 }),
                 _ => missing.push((tag, entry.position)),
             }

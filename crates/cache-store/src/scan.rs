@@ -6,7 +6,7 @@
 use crate::{
     format::{
         ALIGN, Secret,
-        record::{HEADER_LEN, Header, Kind, MAX_RECORD, Record},
+        record::{HEADER_LEN, Header, Kind, MAX_RECORD, Record, flag},
         row::Row,
     },
     io,
@@ -39,9 +39,10 @@ pub(crate) struct Source<'a, B: DiskBackend> {
     pub(crate) file: &'a B::File,
     pub(crate) path: &'a std::path::Path,
     pub(crate) id: SegmentId,
-    /// Write every valid record again in its place: after a failed sync its pages may be marked clean without being on
-    /// the device, and a later sync would prove nothing.
-    pub(crate) rewrite: bool,
+    /// Whether this is a recovery. Then every valid record is written again in its place: after a failed sync its pages may
+    /// be marked clean without being on the device, and a later sync would prove nothing. And what it says of a large body
+    /// is marked as unproven.
+    pub(crate) recovery: bool,
 }
 
 impl<B: DiskBackend> Source<'_, B> {
@@ -80,7 +81,7 @@ impl<B: DiskBackend> Source<'_, B> {
     /// Looks at one place; returns how far to go on.
     async fn step(&self, scan: &mut Scan, here: &Bytes, at: u64) -> Result<u64> {
         let position = Position::new(self.id, at);
-        let Some(header) = Header::decode(here, position, self.secret) else { return Ok(ALIGN) };
+        let Some(mut header) = Header::decode(here, position, self.secret) else { return Ok(ALIGN) };
         let len = header.record_len();
         let Some(record) = Record::decode(here, position, self.secret) else {
             scan.damaged += 1;
@@ -90,10 +91,13 @@ impl<B: DiskBackend> Source<'_, B> {
             // Cut off within its padding.
             return Ok(len);
         }
-        if self.rewrite {
+        if self.recovery {
             let bytes = here.slice(..len as usize);
             let io = |e| Error::io("rewrite", self.path, e);
             self.backend.write_at(self.file, vec![bytes], at).await.map_err(io)?;
+        }
+        if self.recovery && header.object != 0 {
+            header.flags |= flag::UNPROVEN;
         }
         let scope = if header.kind == Kind::Purge { record.meta.as_ref() } else { &[] };
         let row = Row::new(&header, at, (scan.scopes.len() as u64, scope.len() as u32));

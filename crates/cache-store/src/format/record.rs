@@ -4,7 +4,7 @@
 //! offset size field
 //!      0    4 magic "DCr1"
 //!      4    1 kind: 1 insert, 2 tombstone, 3 purge, 4 expire
-//!      5    1 flags: 1 stale, 2 tagged, 4 labelled, 8 moved by reclaim, 16 purge makes stale
+//!      5    1 flags: 1 stale, 2 tagged, 4 labelled, 8 moved by reclaim, 16 purge makes stale, 32 large body unproven
 //!      6    2 key length
 //!      8    4 attributes length (tags and label)
 //!     12    4 meta length (the scope, for a purge)
@@ -65,7 +65,10 @@ pub(crate) mod flag {
     pub(crate) const LABELLED: u8 = 4;
     pub(crate) const MOVED: u8 = 8;
     pub(crate) const PURGE_EXPIRES: u8 = 16;
-    pub(super) const ALL: u8 = 31;
+    /// A recovery found the record in a segment without a footer, and nobody has read its large body since: a power cut may
+    /// have kept the record and not the body.
+    pub(crate) const UNPROVEN: u8 = 32;
+    pub(super) const ALL: u8 = 63;
 }
 
 /// The index's flags of a record's flag bits.
@@ -74,6 +77,7 @@ pub(crate) fn index_flags(bits: u8) -> Flags {
         stale: bits & flag::STALE != 0,
         tagged: bits & flag::TAGGED != 0,
         labelled: bits & flag::LABELLED != 0,
+        unproven: bits & flag::UNPROVEN != 0,
     }
 }
 

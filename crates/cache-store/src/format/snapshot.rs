@@ -94,7 +94,8 @@ pub(crate) fn hasher(secret: &Secret) -> SipHasher13 {
 pub(crate) fn encode_row(tag: Tag, entry: &Entry, out: &mut Vec<u8>) {
     let flags = u32::from(entry.flags.stale) * u32::from(flag::STALE)
         + u32::from(entry.flags.tagged) * u32::from(flag::TAGGED)
-        + u32::from(entry.flags.labelled) * u32::from(flag::LABELLED);
+        + u32::from(entry.flags.labelled) * u32::from(flag::LABELLED)
+        + u32::from(entry.flags.unproven) * u32::from(flag::UNPROVEN);
     let object = entry.object.unwrap_or(ObjectRef { id: 0, disk: 0 });
     out.extend_from_slice(&tag.0.to_le_bytes());
     out.extend_from_slice(&entry.position.raw().to_le_bytes());
@@ -134,7 +135,7 @@ mod tests {
                 position: Position::new(SegmentId::new(2), 80),
                 len: 4208,
                 expires_ms: 99,
-                flags: Flags { stale: true, tagged: false, labelled: true },
+                flags: Flags { stale: true, labelled: true, unproven: true, ..Flags::default() },
                 object,
             };
             let mut bytes = Vec::new();
