@@ -152,12 +152,7 @@ impl DiskBackend for TokioBackend {
 
     async fn try_lock(&self, file: &Self::File) -> io::Result<bool> {
         let file = file.clone();
-        self.fallible(move || match file.as_std().try_lock() {
-            Ok(()) => Ok(true),
-            Err(fs::TryLockError::WouldBlock) => Ok(false),
-            Err(fs::TryLockError::Error(e)) => Err(e),
-        })
-        .await
+        self.fallible(move || file.try_lock()).await
     }
 }
 

@@ -1,9 +1,10 @@
-//! An open file and the two things about it that the system calls do not tell for free.
+//! An open file and the few things about it that the system calls do not tell for free.
 
-use std::{fs::File, io};
 #[cfg(target_os = "linux")]
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::{
-    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    fs::{File, TryLockError},
+    io,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -17,6 +18,7 @@ use std::{
 pub struct DiskFile {
     file: File,
     direct: bool,
+    locked: AtomicBool,
     #[cfg(target_os = "linux")]
     nowait: AtomicBool,
 }
@@ -27,6 +29,7 @@ impl DiskFile {
         Self {
             file,
             direct,
+            locked: AtomicBool::new(false),
             // A read that must not wait would wait for the device on a file that bypasses the page cache.
             #[cfg(target_os = "linux")]
             nowait: AtomicBool::new(!direct),
@@ -43,6 +46,16 @@ impl DiskFile {
         self.direct
     }
 
+    /// Locks the file for this handle until it is dropped; `false`: another one has it.
+    pub(crate) fn try_lock(&self) -> io::Result<bool> {
+        match self.file.try_lock() {
+            Ok(()) => self.locked.store(true, Ordering::Release),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(e)) => return Err(e),
+        }
+        Ok(true)
+    }
+
     /// Whether a read that does not wait is worth trying.
     #[cfg(target_os = "linux")]
     pub(crate) fn reads_nowait(&self) -> bool {
@@ -53,6 +66,16 @@ impl DiskFile {
     #[cfg(target_os = "linux")]
     pub(crate) fn forget_nowait(&self) {
         self.nowait.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Drop for DiskFile {
+    fn drop(&mut self) {
+        // A child that was forked a moment ago and has not come to its `exec` holds the file too, and closing it here would
+        // leave the lock to that child. Where this fails the closing still gives it back.
+        if self.locked.load(Ordering::Acquire) {
+            drop(self.file.unlock());
+        }
     }
 }
 
@@ -84,7 +107,22 @@ pub fn check_range(offset: u64, len: usize) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::check_range;
+    use super::{DiskFile, check_range};
+    use std::fs::File;
+
+    /// A process that started another one, and opened its cache again at once, was told that the cache is in use.
+    #[test]
+    fn a_dropped_lock_does_not_stay_with_a_copy_of_the_descriptor() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let open = || DiskFile::new(File::options().write(true).open(file.path()).expect("open"), false);
+        let first = open();
+        assert!(first.try_lock().expect("lock"));
+        let copy = first.as_std().try_clone().expect("a copy, as a forked child has one");
+        assert!(!open().try_lock().expect("no error"));
+        drop(first);
+        assert!(open().try_lock().expect("no error"));
+        drop(copy);
+    }
 
     #[test]
     fn a_range_ends_within_the_signed_numbers() {
