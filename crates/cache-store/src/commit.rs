@@ -4,7 +4,7 @@
 //! a sync that fails fails the segment and is never tried again for the same bytes.
 
 use crate::{
-    log::{Closed, PublishedObject},
+    log::{Asked, Closed, PublishedObject},
     segment::Segment,
     shared::Shared,
     sync::Ordering,
@@ -16,8 +16,8 @@ use std::{pin::pin, sync::Arc};
 /// What to do about records that are owed and want a segment.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Debts {
-    /// Wait until they are paid.
-    Wait,
+    /// Wait until they are paid, or until an attempt to make room fails that answers who asked then.
+    Wait(Asked),
     /// Give up.
     Refuse,
     /// They are what room is wanted for: do not wait for any sync. Dropping the oldest segment never uncovers an older
@@ -213,11 +213,9 @@ impl<B: DiskBackend> Shared<B> {
                     return Ok(());
                 }
                 if !log.debt.is_empty() {
-                    if let Some(error) = log.open_error.clone().or_else(|| log.kept_error.clone()) {
+                    let Debts::Wait(asked) = debts else { return Err(self.no_room()) };
+                    if let Some(error) = log.refusal(asked, true) {
                         return Err(error);
-                    }
-                    if debts == Debts::Refuse {
-                        return Err(self.no_room());
                     }
                     log.urgent = true;
                     self.signals.open.notify_one();

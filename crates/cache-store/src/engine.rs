@@ -163,7 +163,8 @@ impl<B: DiskBackend> Engine<B> {
     /// A failure that lost acknowledged records, once, even if it happened in the background before.
     pub async fn flush(&self) -> Result<()> {
         let _under_way = self.enter()?;
-        self.shared.all_synced(Debts::Wait).await?;
+        let asked = self.shared.log.lock().ask();
+        self.shared.all_synced(Debts::Wait(asked)).await?;
         self.shared.log.lock().unreported.take().map_or(Ok(()), Err)
     }
 
@@ -277,16 +278,17 @@ impl<B: DiskBackend> Shared<B> {
     }
 
     async fn close(self: &Arc<Self>) -> Result<()> {
-        {
+        let asked = {
             let mut log = self.log.lock();
             if log.closed {
                 return Err(Error::Closed);
             }
             log.closed = true;
-        }
+            log.ask()
+        };
         self.closed.store(true, Ordering::Release);
         self.wake_everybody();
-        let flushed = self.all_synced(Debts::Wait).await;
+        let flushed = self.all_synced(Debts::Wait(asked)).await;
         let clean = flushed.is_ok() && self.seal_everything().await;
         {
             let mut log = self.log.lock();

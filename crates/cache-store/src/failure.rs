@@ -48,7 +48,7 @@ impl<B: DiskBackend> Shared<B> {
         log.unreported = Some(error.clone());
         log.barrier = Some(if log.debt.is_empty() { log.head() } else { Position::from_raw(u64::MAX) });
         // A refusal leaves the debts where they are: the next append, or the next segment, pays them.
-        if let Err(refused) = self.pay_debts(&mut log, false) {
+        if let Err(refused) = self.pay_debts(&mut log, None) {
             tracing::debug!(?refused, "debts wait for room");
         }
         drop(log);

@@ -79,7 +79,7 @@ impl<B: DiskBackend> Shared<B> {
         }
         if !log.closed || !log.debt.is_empty() {
             // Debts may have waited for this buffer; where they wait for a segment they go on waiting.
-            if let Err(refused) = self.pay_debts(&mut log, false) {
+            if let Err(refused) = self.pay_debts(&mut log, None) {
                 tracing::debug!(?refused, "debts wait for room");
             }
         }

@@ -87,6 +87,16 @@ pub(crate) struct Ready<B: DiskBackend> {
     pub(crate) buffer: Arc<Buffer>,
 }
 
+/// A place in the order of those who asked for a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Asked(u64);
+
+/// Why an attempt to make room failed. It answers those who asked before it began: what changed since, it may have missed.
+pub(crate) struct Unopened {
+    pub(crate) answers: Asked,
+    pub(crate) error: Error,
+}
+
 /// See the module text.
 pub(crate) struct Log<B: DiskBackend> {
     /// No operation of the API is let in.
@@ -103,10 +113,12 @@ pub(crate) struct Log<B: DiskBackend> {
     pub(crate) reclaim_only: bool,
     /// Reclaim, or a debt, asks for a segment out of that room.
     pub(crate) urgent: bool,
+    /// The last one who asked for a segment.
+    asked: Asked,
     /// Why the last segment could not be opened, for those that wait for it.
-    pub(crate) open_error: Option<Error>,
+    pub(crate) open_error: Option<Unopened>,
     /// The room kept for reclaim and debts is used up: they are told, inserts wait for what reclaim frees.
-    pub(crate) kept_error: Option<Error>,
+    pub(crate) kept_error: Option<Unopened>,
 
     pub(crate) version: u64,
     pub(crate) entry_prefix: u32,
@@ -152,6 +164,7 @@ impl<B: DiskBackend> Log<B> {
             next_id,
             reclaim_only: false,
             urgent: false,
+            asked: Asked(0),
             open_error: None,
             kept_error: None,
             version,
@@ -193,6 +206,24 @@ impl<B: DiskBackend> Log<B> {
             (None, Some(spare)) => Position::new(spare.id, 0),
             (None, None) => Position::new(self.next_id, 0),
         }
+    }
+
+    /// Takes a place among those who asked for a segment.
+    pub(crate) fn ask(&mut self) -> Asked {
+        self.asked.0 += 1;
+        self.asked
+    }
+
+    /// Those whom an attempt that begins now answers: the last one who asked, and all before.
+    pub(crate) fn asked(&self) -> Asked {
+        self.asked
+    }
+
+    /// Why there is no segment for who asked then; `None`: nobody knows yet. `kept`: that kept for reclaim would do.
+    pub(crate) fn refusal(&self, asked: Asked, kept: bool) -> Option<Error> {
+        let kept = self.kept_error.as_ref().filter(|_| kept);
+        let mut all = self.open_error.iter().chain(kept);
+        all.find(|failed| failed.answers >= asked).map(|failed| failed.error.clone())
     }
 
     /// Makes a segment the active one.

@@ -89,8 +89,9 @@ impl<B: DiskBackend> Shared<B> {
         let shared = self.clone();
         let task = self.handle.spawn(async move {
             shared.signals.unlink.notify_one();
+            let asked = shared.log.lock().ask();
             while shared.index.segment_ids().first().is_some_and(|oldest| *oldest < at.segment()) {
-                match shared.reclaim_oldest(Survivors::Move).await {
+                match shared.reclaim_oldest(Survivors::Move, asked).await {
                     Ok(Reclaimed::One) => {}
                     Ok(_) => break,
                     Err(error) => {

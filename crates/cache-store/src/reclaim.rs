@@ -13,6 +13,7 @@ use crate::{
         row::Row,
     },
     io,
+    log::{Asked, Unopened},
     scan::Source,
     segment::Segment,
     sequencer::{Change, Class, Draft, Refused},
@@ -82,18 +83,22 @@ impl<B: DiskBackend> Shared<B> {
             woken.as_mut().enable();
             let mut freed = pin!(self.space.freed.notified());
             freed.as_mut().enable();
-            if self.log.lock().shut {
-                return;
-            }
+            let answers = {
+                let log = self.log.lock();
+                if log.shut {
+                    return;
+                }
+                log.asked()
+            };
             if self.wants_reclaim() {
-                match self.reclaim_oldest(Survivors::Move).await {
+                match self.reclaim_oldest(Survivors::Move, answers).await {
                     Ok(Reclaimed::One) => continue,
                     Ok(Reclaimed::NotYet) => {}
-                    Ok(Reclaimed::Nothing) => self.starve(None),
+                    Ok(Reclaimed::Nothing) => self.starve(None, answers),
                     Err(Error::Closed) => return,
                     Err(error) => {
                         tracing::warn!(%error, "reclaim stopped");
-                        self.starve(Some(error));
+                        self.starve(Some(error), answers);
                     }
                 }
             }
@@ -120,7 +125,7 @@ impl<B: DiskBackend> Shared<B> {
     }
 
     /// Nothing is left to reclaim: those that wait for room are told.
-    fn starve(&self, error: Option<Error>) {
+    fn starve(&self, error: Option<Error>, answers: Asked) {
         let mut log = self.log.lock();
         if error.is_none() && self.objects.is_dooming() {
             // Bytes are on their way: those of large bodies that go once what replaced them is synced.
@@ -134,7 +139,8 @@ impl<B: DiskBackend> Shared<B> {
         log.reclaim_only = false;
         let waits = log.spare.is_none() && log.active.is_none();
         if waits || error.is_some() {
-            log.open_error = Some(error.unwrap_or_else(|| self.no_room()));
+            let error = error.unwrap_or_else(|| self.no_room());
+            log.open_error = Some(Unopened { answers, error });
         }
         drop(log);
         self.objects.starve();
@@ -143,16 +149,17 @@ impl<B: DiskBackend> Shared<B> {
 
     /// Gives the oldest segment up to make room on a full disk. `false`: there is none.
     pub(crate) async fn drop_oldest(&self) -> Result<bool> {
-        Ok(self.reclaim_oldest(Survivors::Drop).await? == Reclaimed::One)
+        let asked = self.log.lock().ask();
+        Ok(self.reclaim_oldest(Survivors::Drop, asked).await? == Reclaimed::One)
     }
 
-    /// Empties and unlinks the oldest sealed segment.
+    /// Empties and unlinks the oldest sealed segment. What failed before the caller `asked` does not stop it.
     ///
     /// # Errors
     /// A directory that could not be synced, now or earlier; a log whose debts cannot be paid.
-    pub(crate) async fn reclaim_oldest(&self, survivors: Survivors) -> Result<Reclaimed> {
+    pub(crate) async fn reclaim_oldest(&self, survivors: Survivors, asked: Asked) -> Result<Reclaimed> {
         let state = self.reclaim.lock().await;
-        self.reclaim_with(state, survivors, Debts::Wait).await
+        self.reclaim_with(state, survivors, Debts::Wait(asked)).await
     }
 
     /// [`Shared::drop_oldest`] for the opener, which must never wait for what only it can give: neither for a reclaim under
@@ -375,9 +382,9 @@ impl<B: DiskBackend> Shared<B> {
     }
 
     /// Asks the opener for the room kept for reclaim. `false`: it is used up.
-    fn ask_for_kept_room(&self, waited: bool) -> bool {
+    fn ask_for_kept_room(&self, again: bool) -> bool {
         let mut log = self.log.lock();
-        if log.reclaim_only && waited && log.spare.is_none() && log.active.is_none() {
+        if log.reclaim_only && again && log.spare.is_none() && log.active.is_none() {
             return false;
         }
         log.urgent = true;
@@ -405,11 +412,11 @@ impl<B: DiskBackend> Shared<B> {
             object: None,
         };
         let change = Change::Replace { expect: at, key: &key, lift_stale: false };
-        let mut waited = false;
+        let mut asked = None;
         loop {
             let mut room = pin!(self.signals.room.notified());
             room.as_mut().enable();
-            match self.append(&draft, &change, Class::Move, waited) {
+            match self.append(&draft, &change, Class::Move, asked) {
                 Ok(_) => return Ok(true),
                 Err(Refused::Changed) => {
                     // Replaced, removed or evicted meanwhile; or purged, and then the entry falls out here.
@@ -421,10 +428,11 @@ impl<B: DiskBackend> Shared<B> {
                     return Ok(true);
                 }
                 // The kept room is reclaim's own; a write buffer comes back when its write ends.
-                Err(Refused::NoSegment) => {
-                    if !self.ask_for_kept_room(waited) {
+                Err(Refused::NoSegment(then)) => {
+                    if !self.ask_for_kept_room(asked.is_some()) {
                         return Ok(false);
                     }
+                    asked = Some(then);
                     room.await;
                 }
                 Err(Refused::NoBuffer) => room.await,
@@ -434,7 +442,6 @@ impl<B: DiskBackend> Shared<B> {
                     return Ok(false);
                 }
             }
-            waited = true;
         }
     }
 }

@@ -4,7 +4,12 @@
 //! record; an id whose file could not be made is tried again. One segment's worth of the quota is kept for reclaim and for
 //! debts; what is opened from it takes no inserts until reclaim has given the room back.
 
-use crate::{segment::Segment, shared::Shared, space::Lease};
+use crate::{
+    log::{Asked, Unopened},
+    segment::Segment,
+    shared::Shared,
+    space::Lease,
+};
 use cache_core::{DiskBackend, Error, OpenMode, Result};
 use cache_index::SegmentId;
 use std::{io, path::Path, pin::pin, sync::Arc};
@@ -17,21 +22,26 @@ impl<B: DiskBackend> Shared<B> {
             woken.as_mut().enable();
             let mut freed = pin!(self.space.freed.notified());
             freed.as_mut().enable();
-            let (wanted, urgent, shut) = {
+            let (wanted, urgent, shut, answers) = {
                 let log = self.log.lock();
-                (log.spare.is_none() && !(log.closed && log.debt.is_empty()), log.urgent, log.shut)
+                (
+                    log.spare.is_none() && !(log.closed && log.debt.is_empty()),
+                    log.urgent,
+                    log.shut,
+                    log.asked(),
+                )
             };
             if shut {
                 return;
             }
             if wanted {
-                match self.open_next(urgent).await {
+                match self.open_next(urgent, answers).await {
                     Ok(true) => continue,
                     Ok(false) => {}
                     Err(error) => {
                         tracing::warn!(%error, "the next segment could not be opened");
                         let mut log = self.log.lock();
-                        log.open_error = Some(error);
+                        log.open_error = Some(Unopened { answers, error });
                         drop(log);
                         // The failed attempt gave its own lease back: woken by that, this would never rest.
                         freed.set(self.space.freed.notified());
@@ -49,9 +59,9 @@ impl<B: DiskBackend> Shared<B> {
     }
 
     /// Opens the next segment if the quota has room; `false`: reclaim was asked for some.
-    async fn open_next(&self, urgent: bool) -> Result<bool> {
+    async fn open_next(&self, urgent: bool, answers: Asked) -> Result<bool> {
         let size = self.limits.segment;
-        let Some((lease, kept_room)) = self.lease_next(size, urgent).await? else {
+        let Some((lease, kept_room)) = self.lease_next(size, urgent, answers).await? else {
             self.signals.reclaim.notify_one();
             return Ok(false);
         };
@@ -83,7 +93,7 @@ impl<B: DiskBackend> Shared<B> {
         log.open_error = None;
         log.kept_error = None;
         if !log.debt.is_empty()
-            && let Err(refused) = self.pay_debts(&mut log, false)
+            && let Err(refused) = self.pay_debts(&mut log, None)
         {
             tracing::debug!(?refused, "debts wait for room");
         }
@@ -93,7 +103,7 @@ impl<B: DiskBackend> Shared<B> {
     }
 
     /// Room for the next segment, and whether it is that kept for reclaim and debts.
-    async fn lease_next(&self, size: u64, urgent: bool) -> Result<Option<(Lease, bool)>> {
+    async fn lease_next(&self, size: u64, urgent: bool, answers: Asked) -> Result<Option<(Lease, bool)>> {
         if let Some(lease) = self.space.try_lease(size, size) {
             return Ok(Some((lease, false)));
         }
@@ -104,7 +114,7 @@ impl<B: DiskBackend> Shared<B> {
             return Ok(Some((lease, true)));
         }
         // Reclaim gives up what it cannot move and frees room by that: inserts wait for it.
-        self.log.lock().kept_error = Some(self.no_room());
+        self.log.lock().kept_error = Some(Unopened { answers, error: self.no_room() });
         self.signals.room.notify_waiters();
         self.signals.synced.notify_waiters();
         Ok(None)

@@ -12,7 +12,7 @@ use crate::{
         record::{Header, Kind, flag, index_flags},
         scope,
     },
-    log::{Log, PublishedObject},
+    log::{Asked, Log, PublishedObject},
     object::{self, ObjectFile},
     segment::Segment,
     shared::Shared,
@@ -110,8 +110,8 @@ pub(crate) struct Placed<B: DiskBackend> {
 pub(crate) enum Refused {
     /// The index holds something else than expected, or a purge hit it.
     Changed,
-    /// No segment takes it now: wait for room.
-    NoSegment,
+    /// No segment takes it now: wait for room, and then say when you asked.
+    NoSegment(Asked),
     /// All write buffers are in flight: wait for room.
     NoBuffer,
     /// It will not work.
@@ -119,13 +119,14 @@ pub(crate) enum Refused {
 }
 
 impl<B: DiskBackend> Shared<B> {
-    /// Gives a record its place and publishes it. `waited`: the caller has waited for room before.
+    /// Gives a record its place and publishes it. `asked`: when the caller asked for a
+    /// segment, if it has.
     pub(crate) fn append(
         &self,
         draft: &Draft<B>,
         change: &Change<'_>,
         class: Class,
-        waited: bool,
+        asked: Option<Asked>,
     ) -> Result<Placed<B>, Refused> {
         let mut log = self.log.lock();
         if log.closed {
@@ -149,12 +150,12 @@ impl<B: DiskBackend> Shared<B> {
                 }
             }
         }
-        self.pay_debts(&mut log, waited)?;
+        self.pay_debts(&mut log, asked)?;
         if matches!(change, Change::Insert) && header.entry_id == 0 {
             header.entry_id = log.next_entry_id();
         }
         let scope = if matches!(change, Change::Purge { .. }) { &draft.meta[..] } else { &[] };
-        let (segment, position) = self.place(&mut log, &mut header, draft, scope, class, waited)?;
+        let (segment, position) = self.place(&mut log, &mut header, draft, scope, class, asked)?;
         if let Some(object) = &draft.object
             && let Some(active) = &mut log.active
         {
@@ -189,16 +190,17 @@ impl<B: DiskBackend> Shared<B> {
         class: Class,
         wait: bool,
     ) -> Result<Option<Placed<B>>, Refused> {
-        let mut waited = false;
+        let mut asked = None;
         loop {
             let mut room = pin!(self.signals.room.notified());
             room.as_mut().enable();
-            match self.append(draft, change, class, waited) {
-                Err(Refused::NoSegment | Refused::NoBuffer) if wait => room.await,
-                Err(Refused::NoSegment | Refused::NoBuffer) => return Ok(None),
+            match self.append(draft, change, class, asked) {
+                Err(Refused::NoSegment(then)) if wait => asked = Some(then),
+                Err(Refused::NoBuffer) if wait => {}
+                Err(Refused::NoSegment(_) | Refused::NoBuffer) => return Ok(None),
                 other => return other.map(Some),
             }
-            waited = true;
+            room.await;
         }
     }
 
@@ -223,7 +225,7 @@ impl<B: DiskBackend> Shared<B> {
         draft: &Draft<B>,
         scope: &[u8],
         class: Class,
-        waited: bool,
+        asked: Option<Asked>,
     ) -> Result<(Arc<Segment<B>>, Position), Refused> {
         let len = header.record_len();
         loop {
@@ -231,24 +233,16 @@ impl<B: DiskBackend> Shared<B> {
             let Some(active) = &mut log.active else {
                 let Some(spare) = log.spare.take() else {
                     self.signals.open.notify_one();
-                    let kept = (class != Class::Insert).then(|| log.kept_error.clone()).flatten();
-                    return match log.open_error.clone().or(kept) {
-                        Some(error) if waited => Err(Refused::Failed(error)),
-                        _ => {
-                            log.open_error = None;
-                            if class != Class::Insert {
-                                log.kept_error = None;
-                            }
-                            Err(Refused::NoSegment)
-                        }
-                    };
+                    let asked = asked.unwrap_or_else(|| log.ask());
+                    let refusal = log.refusal(asked, class != Class::Insert);
+                    return Err(refusal.map_or(Refused::NoSegment(asked), Refused::Failed));
                 };
                 log.activate(spare);
                 self.signals.open.notify_one();
                 continue;
             };
             if log.reclaim_only && class == Class::Insert {
-                return Err(Refused::NoSegment);
+                return Err(Refused::NoSegment(asked.unwrap_or_else(|| log.ask())));
             }
             if !active.table.fits(size, len, scope.len() as u64) {
                 if active.table.end == 0 {
@@ -320,9 +314,9 @@ impl<B: DiskBackend> Shared<B> {
         }
     }
 
-    /// Says again what a failure lost, before anything else is said. `waited`: the caller has waited for room before, and
-    /// is to be told why there is none.
-    pub(crate) fn pay_debts(&self, log: &mut Log<B>, waited: bool) -> Result<(), Refused> {
+    /// Says again what a failure lost, before anything else is said. `asked`: when the caller asked
+    /// for a segment, and is to be told why there is none.
+    pub(crate) fn pay_debts(&self, log: &mut Log<B>, asked: Option<Asked>) -> Result<(), Refused> {
         if log.debt.is_empty() {
             return Ok(());
         }
@@ -335,7 +329,7 @@ impl<B: DiskBackend> Shared<B> {
             draft.header.as_of = as_of.raw();
             draft.header.flags |= owed.flags();
             let mut header = draft.header.clone();
-            if let Err(refused) = self.place(log, &mut header, &draft, &scope, Class::Control, waited) {
+            if let Err(refused) = self.place(log, &mut header, &draft, &scope, Class::Control, asked) {
                 log.debt.owe(owed);
                 log.urgent = true;
                 self.signals.open.notify_one();

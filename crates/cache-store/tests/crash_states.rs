@@ -16,9 +16,7 @@
 
 mod common;
 
-use cache_core::{
-    Cache, CacheKey, Config, Durability, Error, InsertOptions, PurgeMode, PurgeScope, SystemClock,
-};
+use cache_core::{Cache, CacheKey, Config, Durability, InsertOptions, PurgeMode, PurgeScope, SystemClock};
 use cache_store::Engine;
 use cache_testkit::{CrashPlan, Loss, MemoryBackend, Model, Rng, Seen, Step};
 use common::{

@@ -76,3 +76,40 @@ async fn an_opener_that_fails_rests_until_somebody_asks() {
     engine.insert(&key(n), body(n, 1, 1000)).await.unwrap();
     engine.close().await.unwrap();
 }
+
+/// An insert that came while an attempt was about to fail was refused for what that attempt had found.
+#[tokio::test]
+async fn an_attempt_that_began_before_an_insert_asked_does_not_refuse_it() {
+    let backend = FaultBackend::new(disk());
+    let engine = Arc::new(open(&backend).await);
+    let (first, second) = (Gate::new(), Gate::new());
+    for (nth, gate) in [(1, &first), (2, &second)] {
+        backend.plant(Rule::new(Fault::HoldBefore(gate.clone())).verbs([Verb::FreeSpace]).nth(nth).times(1));
+    }
+    let next = Path::new(DIR).join("segments/00000002.seg");
+    let denied = Rule::new(Fault::Kind(std::io::ErrorKind::PermissionDenied)).verbs([Verb::Open]);
+    backend.plant(denied.path(next).times(1));
+    engine.insert(&key(1), body(1, 1, 100)).await.unwrap();
+    first.arrived().await;
+    // The segment fills up; the insert that finds it full waits for the next one.
+    let filler = engine.clone();
+    let filling = tokio::spawn(async move {
+        for n in 2..100 {
+            filler.insert(&key(n), body(n, 1, 1000)).await?;
+        }
+        Ok::<_, Error>(())
+    });
+    for _ in 0..1000 {
+        yield_now().await;
+    }
+    let before = backend.fired();
+    first.open();
+    second.arrived().await;
+    assert!(backend.fired() > before, "the first attempt failed");
+    for _ in 0..1000 {
+        yield_now().await;
+    }
+    assert!(!filling.is_finished(), "it waits for an attempt of its own");
+    second.open();
+    filling.await.unwrap().unwrap();
+}

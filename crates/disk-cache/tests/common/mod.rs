@@ -109,10 +109,20 @@ impl Ctx {
     }
 
     /// What a crash right now would leave: a copy of the directory under another name. Flush first what is to be in it.
+    ///
+    /// The cache goes on meanwhile, and files copied one after the other may never have been there together. So the copy is
+    /// compared when it is done: where no file has changed since, all of it is what was there at that moment.
     pub(crate) fn crash(&self, name: &str) -> Ctx {
         let to = self.base.join(name);
-        copy_dir(&self.dir, &to);
-        Ctx { dir: to, ..self.clone() }
+        let begun = Instant::now();
+        loop {
+            copy_dir(&self.dir, &to);
+            if contents(&self.dir) == contents(&to) {
+                return Ctx { dir: to, ..self.clone() };
+            }
+            assert!(begun.elapsed() < PATIENCE, "the directory never stands still");
+            fs::remove_dir_all(&to).unwrap();
+        }
     }
 
     /// The backend the other way round, for what two backends share.
@@ -163,16 +173,17 @@ fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-/// Every file below a directory with its bytes.
-pub(crate) fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+/// Every file below a directory, by its name from there on, with its bytes; directories have none.
+pub(crate) fn contents(dir: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut all = BTreeMap::new();
     for path in names(dir) {
+        let name = PathBuf::from(path.file_name().unwrap());
         if path.is_dir() {
-            all.extend(contents(&path));
-            all.insert(path, Vec::new());
-        } else {
-            let bytes = fs::read(&path).unwrap();
-            all.insert(path, bytes);
+            all.extend(contents(&path).into_iter().map(|(below, bytes)| (name.join(below), bytes)));
+            all.insert(name, None);
+        } else if let Ok(bytes) = fs::read(&path) {
+            // Else the cache has unlinked it since it was listed.
+            all.insert(name, Some(bytes));
         }
     }
     all
