@@ -4,6 +4,7 @@
 //! allocates more than a small multiple of the bytes it was given. What is decoded is behind a checksum keyed with the
 //! cache's own secret, so that bytes inside a cached body, or a file of another cache, never pass.
 
+pub(crate) mod crc;
 mod fields;
 pub(crate) mod footer;
 mod head;

@@ -14,7 +14,7 @@
 //! The length of the body is in the record that publishes the object, so that a body can be written before its length is
 //! known.
 
-use super::{BLOCK, Secret, fields::Fields, round_up, secret::Domain};
+use super::{BLOCK, Secret, crc, fields::Fields, round_up, secret::Domain};
 
 const MAGIC: &[u8; 8] = b"DCobj1\0\0";
 /// Where the body begins.
@@ -71,7 +71,7 @@ pub(crate) fn head_fits(
 
 /// The checksum of one chunk.
 pub(crate) fn chunk_crc(secret: &Secret, object: u64, chunk: u64, bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(secret.chunk_seed(object, chunk), bytes)
+    crc::append(secret.chunk_seed(object, chunk), bytes)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@
 //!    112      key, attributes, meta, inline body, zeros up to a multiple of 8
 //! ```
 
-use super::{ALIGN, Secret, fields::Fields, round_up, secret::Domain};
+use super::{ALIGN, Secret, crc, fields::Fields, round_up, secret::Domain};
 use bytes::Bytes;
 use cache_core::{CacheKey, MAX_KEY_LEN, MAX_LABEL_LEN, MAX_META_LEN, MAX_TAG_LEN, MAX_TAGS};
 use cache_index::{Flags, Position, Tag};
@@ -246,7 +246,7 @@ impl Record {
             return None;
         }
         let mut payload = bytes.slice(HEADER_LEN..HEADER_LEN + payload_len);
-        if crc32c::crc32c(&payload) != header.crc {
+        if crc::of(&payload) != header.crc {
             return None;
         }
         let key = payload.split_to(usize::from(header.key_len));
@@ -258,7 +258,7 @@ impl Record {
 
 /// The checksum of a record's payload.
 pub(crate) fn payload_crc(parts: [&[u8]; 4]) -> u32 {
-    parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part))
+    parts.iter().fold(0, |crc, part| crc::append(crc, part))
 }
 
 /// Lays tags and label out: count of tags (`u16`), each behind its length (`u16`), then the label to the end, behind a
