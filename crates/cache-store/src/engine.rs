@@ -192,6 +192,11 @@ impl<B: DiskBackend> Engine<B> {
         self.shared.index.check_invariants()
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared<B>> {
+        &self.shared
+    }
+
     fn enter(&self) -> Result<crate::counters::InFlight<'_>> {
         if self.shared.is_closed() {
             return Err(Error::Closed);

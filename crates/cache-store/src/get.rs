@@ -30,6 +30,18 @@ pub(crate) struct Found {
     pub(crate) stale: bool,
 }
 
+/// What a look-up by key came to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "handed from one call to the next: a box would cost every get an allocation"
+)]
+pub(crate) enum Sought {
+    Found(Found),
+    /// The index holds this place for another key, which shares 64 bits of the digest.
+    Other(Position),
+    Absent,
+}
+
 /// How often a look-up is tried again when the entry moves under it.
 const TRIES: usize = 8;
 
@@ -41,8 +53,8 @@ impl<B: DiskBackend> Shared<B> {
         let tag = Tag::of(key.digest());
         let counts = self.counters.gets(tag);
         let hit = match self.find(key, tag, options).await? {
-            Some(found) => self.hit(tag, found).await?,
-            None => None,
+            Sought::Found(found) => self.hit(tag, found).await?,
+            Sought::Other(_) | Sought::Absent => None,
         };
         match &hit {
             Some(_) => counts.hits.one(),
@@ -56,18 +68,18 @@ impl<B: DiskBackend> Shared<B> {
     }
 
     /// Looks a key up and reads its record.
-    pub(crate) async fn find(&self, key: &CacheKey, tag: Tag, options: GetOptions) -> Result<Option<Found>> {
+    pub(crate) async fn find(&self, key: &CacheKey, tag: Tag, options: GetOptions) -> Result<Sought> {
         let mut suspect: Option<Position> = None;
         for _ in 0..TRIES {
             let (entry, segment, stale, ask_record) = match self.look(key, tag, options) {
-                Look::Absent => return Ok(None),
+                Look::Absent => return Ok(Sought::Absent),
                 Look::Stale => {
                     self.counters.expirations.one();
-                    return Ok(None);
+                    return Ok(Sought::Absent);
                 }
                 Look::Purged(entry) => {
                     self.drop_purged(tag, &entry);
-                    return Ok(None);
+                    return Ok(Sought::Absent);
                 }
                 Look::Found { entry, segment, stale, ask_record } => (entry, segment, stale, ask_record),
             };
@@ -83,31 +95,31 @@ impl<B: DiskBackend> Shared<B> {
             let Some(record) = Record::decode(&bytes, entry.position, &self.secret) else {
                 if suspect == Some(entry.position) {
                     self.drop_damaged(tag, &entry, &segment);
-                    return Ok(None);
+                    return Ok(Sought::Absent);
                 }
                 suspect = Some(entry.position);
                 continue;
             };
             // Tags are 64 bits of the digest: another key may share it, and that is a miss.
             if record.key != key.as_bytes() {
-                return Ok(None);
+                return Ok(Sought::Other(entry.position));
             }
             let mut stale = stale;
             if ask_record {
                 let verdict = self.purge_verdict(key, &record.attributes, entry.position);
                 if verdict.removed {
                     self.drop_purged(tag, &entry);
-                    return Ok(None);
+                    return Ok(Sought::Absent);
                 }
                 stale |= verdict.stale;
                 if stale && !options.allows_stale() {
                     self.counters.expirations.one();
-                    return Ok(None);
+                    return Ok(Sought::Absent);
                 }
             }
-            return Ok(Some(Found { entry, record, stale }));
+            return Ok(Sought::Found(Found { entry, record, stale }));
         }
-        Ok(None)
+        Ok(Sought::Absent)
     }
 
     fn look(&self, key: &CacheKey, tag: Tag, options: GetOptions) -> Look<B> {
@@ -229,7 +241,7 @@ impl<B: DiskBackend> Shared<B> {
     }
 
     /// The generation the index holds of a key, whatever its freshness, with the place of its record.
-    pub(crate) async fn generation(&self, key: &CacheKey) -> Result<Option<Found>> {
+    pub(crate) async fn generation(&self, key: &CacheKey) -> Result<Sought> {
         debug_assert_eq!(half_digest(key)[..8], Tag::of(key.digest()).0.to_le_bytes());
         let options = GetOptions::new().allow_stale(true).peek(true);
         self.find(key, Tag::of(key.digest()), options).await

@@ -7,6 +7,7 @@
 use crate::{
     debt::Owed,
     format::record::{Header, Kind, encode_attributes, flag, half_digest, payload_crc},
+    get::Sought,
     sequencer::{Change, Class, Draft, Refused},
     shared::{Shared, to_ms},
     sync::Ordering,
@@ -199,7 +200,7 @@ impl<B: DiskBackend> Shared<B> {
             });
         }
         loop {
-            let Some(found) = self.generation(target.key).await? else { return Ok(false) };
+            let Sought::Found(found) = self.generation(target.key).await? else { return Ok(false) };
             if target.id.is_some_and(|id| id.0 != found.record.header.entry_id) {
                 return Ok(false);
             }
