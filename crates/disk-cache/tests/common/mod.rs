@@ -147,7 +147,7 @@ pub(crate) fn names(dir: &Path) -> Vec<PathBuf> {
     all
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for path in names(from) {
         let target = to.join(path.file_name().unwrap());
