@@ -295,13 +295,18 @@ pub(crate) fn main(cases: &'static [Case]) -> ExitCode {
 
 /// [`main`], with arguments of its own.
 pub(crate) fn run(arguments: Arguments, cases: &'static [Case]) -> ExitCode {
+    libtest_mimic::run(&arguments, trials(cases)).exit_code()
+}
+
+/// The cases over both backends.
+pub(crate) fn trials(cases: &'static [Case]) -> Vec<Trial> {
     let both = [("tokio", BackendChoice::Tokio), ("io_uring", BackendChoice::IoUring)];
     let trials = both.into_iter().flat_map(|(prefix, backend)| {
         cases.iter().map(move |case| {
             Trial::ignorable_test(format!("{prefix}::{}", case.name), move || trial(case, backend))
         })
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    trials.collect()
 }
 
 fn trial(case: &Case, backend: BackendChoice) -> Result<Completion, Failed> {
