@@ -52,10 +52,15 @@ impl<B: DiskBackend> Shared<B> {
         tokio::task::coop::consume_budget().await;
         let tag = Tag::of(key.digest());
         let counts = self.counters.gets(tag);
-        let hit = match self.find(key, tag, options).await? {
-            Sought::Found(found) => self.hit(tag, found).await?,
-            Sought::Other(_) | Sought::Absent => None,
-        };
+        let mut hit = None;
+        for _ in 0..TRIES {
+            let Sought::Found(found) = self.find(key, tag, options).await? else { break };
+            hit = self.hit(tag, found).await?;
+            if hit.is_some() {
+                break;
+            }
+            // Its large body went while it was looked at: what replaced the entry is the answer, if anything did.
+        }
         match &hit {
             Some(_) => counts.hits.one(),
             None => counts.misses.one(),
@@ -150,9 +155,22 @@ impl<B: DiskBackend> Shared<B> {
         matches!(self.look(key, Tag::of(key.digest()), options), Look::Found { ask_record: false, .. })
     }
 
-    /// Whether the purges that the key alone can tell of left an entry alone.
-    pub(crate) fn survives_purges(&self, key: &CacheKey, entry: &Entry) -> bool {
-        self.purges.newest() <= entry.position || !self.purges.check(key, entry.position, entry.flags).removed
+    /// Whether an entry that was just taken out of the index was there for its key: no purge had hit it. Reads the record
+    /// only where a purge needs it, and takes one that does not read for there.
+    pub(crate) async fn was_there(&self, key: &CacheKey, entry: &Entry) -> bool {
+        if self.purges.newest() <= entry.position {
+            return true;
+        }
+        let verdict = self.purges.check(key, entry.position, entry.flags);
+        if verdict.removed || !verdict.ask_record {
+            return !verdict.removed;
+        }
+        let Some(segment) = self.index.segment(entry.position.segment()) else { return true };
+        let Ok(bytes) = self.record_bytes(Tag::of(key.digest()), &segment, entry, true).await else {
+            return true;
+        };
+        Record::decode(&bytes, entry.position, &self.secret)
+            .is_none_or(|record| !self.purge_verdict(key, &record.attributes, entry.position).removed)
     }
 
     /// What the purges say of an entry whose record is known.

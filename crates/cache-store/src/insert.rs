@@ -162,9 +162,10 @@ impl<B: DiskBackend> Shared<B> {
             }
             Ok(None) | Err(_) => return Err(Error::Closed),
         };
-        let was_there = placed.before.is_some_and(|e| self.survives_purges(key, &e));
+        let mut was_there = false;
         if let Some(before) = placed.before {
             self.discard(&before, Some(Position::new(placed.segment.id, placed.end)));
+            was_there = self.was_there(key, &before).await;
         }
         self.durable(&placed.segment, placed.end, level).await?;
         Ok(Some(was_there))
