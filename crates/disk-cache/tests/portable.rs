@@ -134,6 +134,7 @@ fn main() -> ExitCode {
         the_log_tells_what_is_newer_and_the_clock_does_not
         the_order_of_use_does_not_depend_on_the_clock
         a_cache_made_in_the_future_opens_in_the_past
+        a_clock_before_1970_makes_stale_at_once_what_lives_for_no_time
         times_beyond_32_bits_are_kept_to_the_millisecond
         every_field_of_a_configuration_survives_json_and_toml
         a_cache_is_set_up_from_a_toml_file

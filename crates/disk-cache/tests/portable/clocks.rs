@@ -135,6 +135,19 @@ pub(crate) async fn a_cache_made_in_the_future_opens_in_the_past(ctx: Ctx) {
     }
 }
 
+pub(crate) async fn a_clock_before_1970_makes_stale_at_once_what_lives_for_no_time(ctx: Ctx) {
+    ctx.clock.set(SystemTime::UNIX_EPOCH - TEN_YEARS);
+    let cache = ctx.open().await;
+    cache
+        .insert_with(&key(1), body(1, 1, 10), InsertOptions::new().expiry(Expiry::After(Duration::ZERO)))
+        .await
+        .unwrap();
+    cache.insert_with(&key(2), body(2, 1, 10), an_hour()).await.unwrap();
+    assert!(get(&cache, &key(1)).await.is_none());
+    assert!(find_stale(&cache, &key(1)).await.unwrap().is_stale());
+    assert_eq!(get(&cache, &key(2)).await, Some(body(2, 1, 10)));
+}
+
 pub(crate) async fn times_beyond_32_bits_are_kept_to_the_millisecond(ctx: Ctx) {
     // After 2038, after 2106, and in 5138.
     for (n, seconds) in (0..).zip([1u64 << 31, 1 << 32, 100_000_000_000]) {
