@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use cache_core::Advice;
 use cache_core::{BackendKind, BufResult, DirEntry, DiskBackend, OpenMode};
 use std::{
-    fs, io,
+    any::Any,
+    fmt, fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::Arc,
@@ -17,15 +18,29 @@ use tokio::runtime::Handle;
 ///
 /// The runtime is one that lives as long as the cache, so not one that a request came in on. After it is shut down every
 /// verb is an error.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TokioBackend {
     handle: Handle,
+    /// Keeps the runtime alive.
+    _owner: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl fmt::Debug for TokioBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokioBackend").field("handle", &self.handle).finish_non_exhaustive()
+    }
 }
 
 impl TokioBackend {
     /// Makes the backend; nothing is started until the first operation.
     pub fn new(handle: Handle) -> Self {
-        Self { handle }
+        Self { handle, _owner: None }
+    }
+
+    /// [`Self::new`], keeping the owner of the runtime for as long as the backend or a clone of it lives. The owner must
+    /// end the runtime without waiting when it is dropped: the last clone may go anywhere.
+    pub fn keeping(handle: Handle, owner: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { handle, _owner: Some(owner) }
     }
 
     /// Runs a closure on a blocking thread. What the closure owns lives until it ends, wherever its caller went.

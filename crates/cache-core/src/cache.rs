@@ -13,7 +13,27 @@ use std::{future::Future, sync::Arc};
 ///
 /// # Cancellation
 /// Every future may be dropped at any await: the operation then either happened or did not, and the cache is correct.
-pub trait Cache: Send + Sync + 'static {
+///
+/// # Generic code
+/// A function over `&impl Cache` takes a cache and an `Arc<dyn DynCache>` alike, in spawned tasks too; one that spawns a task
+/// with the cache in it asks for `Cache + 'static`. The trait itself does not: rustc, which forgets lifetimes inside a
+/// spawned future, would refuse `Arc<dyn DynCache>` there.
+///
+/// ```
+/// use cache_core::{Cache, CacheKey, DynCache};
+/// use std::{future::Future, sync::Arc};
+///
+/// async fn lookup(cache: &impl Cache) -> bool {
+///     matches!(cache.get(&CacheKey::from("key")).await, Ok(Some(_)))
+/// }
+/// fn spawn(task: impl Future + Send + 'static) {
+///     # drop(task);
+/// }
+/// fn serve(cache: Arc<dyn DynCache>) {
+///     spawn(async move { lookup(&cache).await });
+/// }
+/// ```
+pub trait Cache: Send + Sync {
     /// Looks a key up.
     ///
     /// # Errors
@@ -89,7 +109,7 @@ pub trait Cache: Send + Sync + 'static {
 }
 
 /// The object-safe twin of [`Cache`]; every `Cache` is one. Code calls the verbs of `Cache` on `Arc<dyn DynCache>`.
-pub trait DynCache: Send + Sync + 'static {
+pub trait DynCache: Send + Sync {
     /// [`Cache::get_with`].
     fn dyn_get<'a>(&'a self, key: &'a CacheKey, options: GetOptions) -> BoxFuture<'a, Result<Option<Hit>>>;
     /// [`Cache::insert_with`].
@@ -137,7 +157,7 @@ impl<C: Cache> DynCache for C {
 
 // `async fn`, not `-> impl Future`: the boxed future lives for the shorter of two lifetimes, which an opaque type cannot
 // name (E0700).
-impl Cache for Arc<dyn DynCache> {
+impl Cache for Arc<dyn DynCache + '_> {
     async fn get_with(&self, key: &CacheKey, options: GetOptions) -> Result<Option<Hit>> {
         (**self).dyn_get(key, options).await
     }

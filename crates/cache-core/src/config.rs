@@ -4,7 +4,7 @@ use crate::{BackendChoice, ByteSize, Durability, Error, OnDamage, Result};
 use serde::{Deserialize, Serialize};
 use std::{path::PathBuf, time::Duration};
 
-/// The whole configuration of a cache. Durations are milliseconds and sizes are strings such as `"10GiB"` (or plain counts
+/// The whole configuration of a cache. Durations are milliseconds, with a fraction if need be, and sizes are strings such as `"10GiB"` (or plain counts
 /// of bytes) in serialised form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,7 +25,7 @@ pub struct Config {
     #[serde(default)]
     pub durability: Durability,
     /// How long an entry is fresh unless its insert says otherwise; `None`: for ever.
-    #[serde(default, with = "millis_option", rename = "default_ttl_ms")]
+    #[serde(default, with = "millis::option", rename = "default_ttl_ms")]
     pub default_ttl: Option<Duration>,
     /// How long after its expiry reclaim still keeps an entry for readers that allow stale ones.
     #[serde(default, with = "millis", rename = "stale_window_ms")]
@@ -166,28 +166,64 @@ fn default_max_write_amplification() -> f64 {
     3.0
 }
 
+/// A duration as milliseconds, with a fraction where it has one.
 mod millis {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
     use std::time::Duration;
+
+    /// Whole numbers stay whole, so that they are exact and read well.
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Millis {
+        Whole(u64),
+        Fraction(f64),
+    }
+
+    impl From<Duration> for Millis {
+        fn from(d: Duration) -> Self {
+            if d.subsec_nanos().is_multiple_of(1_000_000) {
+                Self::Whole(u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+            } else {
+                Self::Fraction(d.as_secs_f64() * 1e3)
+            }
+        }
+    }
+
+    impl TryFrom<Millis> for Duration {
+        type Error = std::time::TryFromFloatSecsError;
+
+        fn try_from(millis: Millis) -> Result<Self, Self::Error> {
+            match millis {
+                Millis::Whole(n) => Ok(Self::from_millis(n)),
+                Millis::Fraction(n) => Self::try_from_secs_f64(n / 1e3),
+            }
+        }
+    }
 
     pub(super) fn serialize<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
-        u64::try_from(d.as_millis()).unwrap_or(u64::MAX).serialize(s)
+        Millis::from(*d).serialize(s)
     }
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
-        u64::deserialize(d).map(Duration::from_millis)
+        Millis::deserialize(d)?.try_into().map_err(D::Error::custom)
     }
-}
 
-mod millis_option {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use std::time::Duration;
+    pub(super) mod option {
+        use super::{Deserialize, Deserializer, Duration, Millis, Serialize, Serializer};
+        use serde::de::Error as _;
 
-    #[expect(clippy::ref_option, reason = "the shape that serde asks for")]
-    pub(super) fn serialize<S: Serializer>(d: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
-        d.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)).serialize(s)
-    }
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
-        Ok(Option::<u64>::deserialize(d)?.map(Duration::from_millis))
+        #[expect(clippy::ref_option, reason = "the shape that serde asks for")]
+        pub(in super::super) fn serialize<S: Serializer>(
+            d: &Option<Duration>,
+            s: S,
+        ) -> Result<S::Ok, S::Error> {
+            d.map(Millis::from).serialize(s)
+        }
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            d: D,
+        ) -> Result<Option<Duration>, D::Error> {
+            let millis = Option::<Millis>::deserialize(d)?;
+            millis.map(|m| m.try_into().map_err(D::Error::custom)).transpose()
+        }
     }
 }
 

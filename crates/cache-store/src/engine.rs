@@ -17,6 +17,7 @@ use cache_core::{
     Cache, CacheKey, Clock, Config, DiskBackend, Durability, EntryId, Error, Expiry, GetOptions, Hit,
     InsertOptions, Inserted, NamespaceStats, PurgeMode, PurgeScope, RecoveryReport, Result, Stats, Target,
 };
+use cache_index::MAX_SEGMENTS;
 use std::{fmt, pin::pin, sync::Arc, time::Instant};
 use tokio::runtime::Handle;
 
@@ -193,6 +194,11 @@ impl<B: DiskBackend> Engine<B> {
         self.shared.index.check_invariants()
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared<B>> {
+        &self.shared
+    }
+
     fn enter(&self) -> Result<crate::counters::InFlight<'_>> {
         if self.shared.is_closed() {
             return Err(Error::Closed);
@@ -243,7 +249,9 @@ impl<B: DiskBackend> Shared<B> {
         self.evict_down_to(self.limits.live);
         self.unlink_doomed().await;
         let mut dropped = 0;
-        while self.space.used() + self.limits.segment > self.space.capacity() {
+        // Reclaim has kept far below this, unless it was killed each time before it came to work.
+        let too_many = || self.index.segment_ids().len() + 2 > MAX_SEGMENTS as usize;
+        while self.space.used() + self.limits.segment > self.space.capacity() || too_many() {
             if !self.drop_oldest().await? {
                 return Err(self.no_room());
             }
@@ -255,7 +263,7 @@ impl<B: DiskBackend> Shared<B> {
 
     /// Begins this session's first segment, whose id is the upper half of its entry ids.
     async fn begin(&self) -> Result<()> {
-        let id = self.log.lock().next_id;
+        let (id, after) = self.next_id()?;
         let size = self.limits.segment;
         let Some(lease) = self.space.try_lease(size, 0) else { return Err(self.no_room()) };
         let segment = match self.create_segment(id, lease).await {
@@ -271,7 +279,7 @@ impl<B: DiskBackend> Shared<B> {
         self.index.attach(id, segment.clone());
         let mut log = self.log.lock();
         log.activate(segment);
-        log.next_id = id.next().unwrap_or(id);
+        log.next_id = after;
         log.entry_prefix = id.get();
         log.synced_through = cache_index::Position::new(id, 0);
         Ok(())

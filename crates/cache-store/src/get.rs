@@ -30,6 +30,18 @@ pub(crate) struct Found {
     pub(crate) stale: bool,
 }
 
+/// What a look-up by key came to.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "handed from one call to the next: a box would cost every get an allocation"
+)]
+pub(crate) enum Sought {
+    Found(Found),
+    /// The index holds this place for another key, which shares 64 bits of the digest.
+    Other(Position),
+    Absent,
+}
+
 /// How often a look-up is tried again when the entry moves under it.
 const TRIES: usize = 8;
 
@@ -40,10 +52,15 @@ impl<B: DiskBackend> Shared<B> {
         tokio::task::coop::consume_budget().await;
         let tag = Tag::of(key.digest());
         let counts = self.counters.gets(tag);
-        let hit = match self.find(key, tag, options).await? {
-            Some(found) => self.hit(tag, found).await?,
-            None => None,
-        };
+        let mut hit = None;
+        for _ in 0..TRIES {
+            let Sought::Found(found) = self.find(key, tag, options).await? else { break };
+            hit = self.hit(tag, found).await?;
+            if hit.is_some() {
+                break;
+            }
+            // Its large body went while it was looked at: what replaced the entry is the answer, if anything did.
+        }
         match &hit {
             Some(_) => counts.hits.one(),
             None => counts.misses.one(),
@@ -56,18 +73,18 @@ impl<B: DiskBackend> Shared<B> {
     }
 
     /// Looks a key up and reads its record.
-    pub(crate) async fn find(&self, key: &CacheKey, tag: Tag, options: GetOptions) -> Result<Option<Found>> {
+    pub(crate) async fn find(&self, key: &CacheKey, tag: Tag, options: GetOptions) -> Result<Sought> {
         let mut suspect: Option<Position> = None;
         for _ in 0..TRIES {
             let (entry, segment, stale, ask_record) = match self.look(key, tag, options) {
-                Look::Absent => return Ok(None),
+                Look::Absent => return Ok(Sought::Absent),
                 Look::Stale => {
                     self.counters.expirations.one();
-                    return Ok(None);
+                    return Ok(Sought::Absent);
                 }
                 Look::Purged(entry) => {
                     self.drop_purged(tag, &entry);
-                    return Ok(None);
+                    return Ok(Sought::Absent);
                 }
                 Look::Found { entry, segment, stale, ask_record } => (entry, segment, stale, ask_record),
             };
@@ -83,31 +100,31 @@ impl<B: DiskBackend> Shared<B> {
             let Some(record) = Record::decode(&bytes, entry.position, &self.secret) else {
                 if suspect == Some(entry.position) {
                     self.drop_damaged(tag, &entry, &segment);
-                    return Ok(None);
+                    return Ok(Sought::Absent);
                 }
                 suspect = Some(entry.position);
                 continue;
             };
             // Tags are 64 bits of the digest: another key may share it, and that is a miss.
             if record.key != key.as_bytes() {
-                return Ok(None);
+                return Ok(Sought::Other(entry.position));
             }
             let mut stale = stale;
             if ask_record {
                 let verdict = self.purge_verdict(key, &record.attributes, entry.position);
                 if verdict.removed {
                     self.drop_purged(tag, &entry);
-                    return Ok(None);
+                    return Ok(Sought::Absent);
                 }
                 stale |= verdict.stale;
                 if stale && !options.allows_stale() {
                     self.counters.expirations.one();
-                    return Ok(None);
+                    return Ok(Sought::Absent);
                 }
             }
-            return Ok(Some(Found { entry, record, stale }));
+            return Ok(Sought::Found(Found { entry, record, stale }));
         }
-        Ok(None)
+        Ok(Sought::Absent)
     }
 
     fn look(&self, key: &CacheKey, tag: Tag, options: GetOptions) -> Look<B> {
@@ -138,9 +155,22 @@ impl<B: DiskBackend> Shared<B> {
         matches!(self.look(key, Tag::of(key.digest()), options), Look::Found { ask_record: false, .. })
     }
 
-    /// Whether the purges that the key alone can tell of left an entry alone.
-    pub(crate) fn survives_purges(&self, key: &CacheKey, entry: &Entry) -> bool {
-        self.purges.newest() <= entry.position || !self.purges.check(key, entry.position, entry.flags).removed
+    /// Whether an entry that was just taken out of the index was there for its key: no purge had hit it. Reads the record
+    /// only where a purge needs it, and takes one that does not read for there.
+    pub(crate) async fn was_there(&self, key: &CacheKey, entry: &Entry) -> bool {
+        if self.purges.newest() <= entry.position {
+            return true;
+        }
+        let verdict = self.purges.check(key, entry.position, entry.flags);
+        if verdict.removed || !verdict.ask_record {
+            return !verdict.removed;
+        }
+        let Some(segment) = self.index.segment(entry.position.segment()) else { return true };
+        let Ok(bytes) = self.record_bytes(Tag::of(key.digest()), &segment, entry, true).await else {
+            return true;
+        };
+        Record::decode(&bytes, entry.position, &self.secret)
+            .is_none_or(|record| !self.purge_verdict(key, &record.attributes, entry.position).removed)
     }
 
     /// What the purges say of an entry whose record is known.
@@ -229,7 +259,7 @@ impl<B: DiskBackend> Shared<B> {
     }
 
     /// The generation the index holds of a key, whatever its freshness, with the place of its record.
-    pub(crate) async fn generation(&self, key: &CacheKey) -> Result<Option<Found>> {
+    pub(crate) async fn generation(&self, key: &CacheKey) -> Result<Sought> {
         debug_assert_eq!(half_digest(key)[..8], Tag::of(key.digest()).0.to_le_bytes());
         let options = GetOptions::new().allow_stale(true).peek(true);
         self.find(key, Tag::of(key.digest()), options).await

@@ -7,6 +7,7 @@
 use crate::{
     debt::Owed,
     format::record::{Header, Kind, encode_attributes, flag, half_digest, payload_crc},
+    get::Sought,
     sequencer::{Change, Class, Draft, Refused},
     shared::{Shared, to_ms},
     sync::Ordering,
@@ -161,9 +162,10 @@ impl<B: DiskBackend> Shared<B> {
             }
             Ok(None) | Err(_) => return Err(Error::Closed),
         };
-        let was_there = placed.before.is_some_and(|e| self.survives_purges(key, &e));
+        let mut was_there = false;
         if let Some(before) = placed.before {
             self.discard(&before, Some(Position::new(placed.segment.id, placed.end)));
+            was_there = self.was_there(key, &before).await;
         }
         self.durable(&placed.segment, placed.end, level).await?;
         Ok(Some(was_there))
@@ -199,7 +201,7 @@ impl<B: DiskBackend> Shared<B> {
             });
         }
         loop {
-            let Some(found) = self.generation(target.key).await? else { return Ok(false) };
+            let Sought::Found(found) = self.generation(target.key).await? else { return Ok(false) };
             if target.id.is_some_and(|id| id.0 != found.record.header.entry_id) {
                 return Ok(false);
             }

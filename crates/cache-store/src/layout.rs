@@ -32,12 +32,13 @@ impl Layout {
 
     /// Whether a file was left by [`crate::publish`]. Others in the cache's own directory may be anybody's.
     pub(crate) fn is_temporary(&self, path: &Path) -> bool {
-        let name = path.to_str().and_then(|p| p.strip_suffix(".tmp")).map(Path::new);
-        name.is_some_and(|name| {
-            name == self.superblock
-                || name == self.snapshot
-                || segment_id(name).is_some()
-                || object_id(name).is_some()
+        // Only the name is text for certain: the directory's path may hold any bytes.
+        let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".tmp"));
+        name.map(|name| path.with_file_name(name)).is_some_and(|path| {
+            path == self.superblock
+                || path == self.snapshot
+                || segment_id(&path).is_some()
+                || object_id(&path).is_some()
         })
     }
 

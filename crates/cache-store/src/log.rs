@@ -145,6 +145,9 @@ pub(crate) struct Log<B: DiskBackend> {
     /// `synced_through` does not pass a failure before it reaches this.
     pub(crate) barrier: Option<Position>,
 
+    /// A sync of the segments' directory, or an unlink in it, failed: nothing more may be dropped.
+    pub(crate) names_lost: Option<Error>,
+
     pub(crate) debt: Debt,
     pub(crate) failures: u64,
     /// A failure that no flush has reported yet.
@@ -180,6 +183,7 @@ impl<B: DiskBackend> Log<B> {
             sync_wanted: Position::ZERO,
             synced_through: Position::ZERO,
             barrier: None,
+            names_lost: None,
             debt: Debt::default(),
             failures: 0,
             unreported: None,

@@ -9,6 +9,7 @@ use crate::{
         footer,
         record::{Kind, half_digest},
     },
+    get::Sought,
     insert::check_key,
     reclaim::{Reclaimed, Survivors},
     sequencer::{Change, Class, Draft, Refused},
@@ -121,13 +122,11 @@ impl<B: DiskBackend> Shared<B> {
                     return Err(error);
                 }
             };
-            let held = found.as_ref().map(|f| (f.entry.position, EntryId(f.record.header.entry_id)));
-            if let (Some(wanted), Some((_, id))) = (target.id, held)
-                && wanted != id
-            {
+            let (expect, held) = expected(target, &found);
+            if held.is_some_and(|id| target.id.is_some_and(|wanted| wanted != id)) {
                 return Ok(None);
             }
-            let change = Change::Expire { expect: expected(target, held.map(|(at, _)| at)) };
+            let change = Change::Expire { expect };
             let placed = match self.append_waiting(&draft, &change, Class::Control, true).await {
                 Ok(Some(placed)) => placed,
                 Err(Refused::Changed) => continue,
@@ -139,7 +138,7 @@ impl<B: DiskBackend> Shared<B> {
                 Ok(None) | Err(_) => return Err(Error::Closed),
             };
             self.durable(&placed.segment, placed.end, Durability::Synced).await?;
-            return Ok(placed.before.and(held.map(|(_, id)| id)));
+            return Ok(placed.before.and(held));
         }
     }
 
@@ -168,29 +167,30 @@ impl<B: DiskBackend> Shared<B> {
                     return Err(error);
                 }
             };
-            let held = found.map(|f| (f.entry.position, EntryId(f.record.header.entry_id)));
-            if let (Some(wanted), Some((_, id))) = (target.id, held)
-                && wanted != id
-            {
+            let (expect, held) = expected(target, &found);
+            if held.is_some_and(|id| target.id.is_some_and(|wanted| wanted != id)) {
                 return Ok(None);
             }
             // A key that the index does not know gets its tombstone all the same: an evicted record may be in the log.
-            let expect = expected(target, held.map(|(at, _)| at));
-            match self.remove(target.key, expect, level).await? {
-                Some(true) => {
+            if let Some(was_there) = self.remove(target.key, expect, level).await? {
+                let removed = held.filter(|_| was_there);
+                if removed.is_some() {
                     self.counters.removes.one();
-                    return Ok(held.map(|(_, id)| id));
                 }
-                Some(false) => return Ok(None),
-                None => {}
+                return Ok(removed);
             }
         }
     }
 }
 
-/// The place the index must hold: none at all where one exact entry is meant and the index knows none of the key.
-fn expected(target: Target<'_>, held: Option<Position>) -> Option<Position> {
-    held.or(target.id.map(|_| Position::ZERO))
+/// The place that the index must hold, and the entry that was found. Where one exact entry is meant and the key has none, the
+/// index must hold what it held: nothing, or another key's entry, which costs that key a miss.
+fn expected(target: Target<'_>, found: &Sought) -> (Option<Position>, Option<EntryId>) {
+    match found {
+        Sought::Found(f) => (Some(f.entry.position), Some(EntryId(f.record.header.entry_id))),
+        Sought::Other(at) => (target.id.map(|_| *at), None),
+        Sought::Absent => (target.id.map(|_| Position::ZERO), None),
+    }
 }
 
 fn check_scope(scope: &PurgeScope) -> Result<()> {
@@ -207,5 +207,65 @@ fn check_scope(scope: &PurgeScope) -> Result<()> {
         }
         PurgeScope::Tag(tag) => check("the tag", tag.len(), MAX_TAG_LEN),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        Engine,
+        format::record::{Kind, half_digest, payload_crc},
+        sequencer::{Change, Class, Draft},
+    };
+    use bytes::Bytes;
+    use cache_core::{ByteSize, Cache, CacheKey, Config, EntryId, SystemClock};
+    use cache_testkit::MemoryBackend;
+    use std::{
+        sync::{Arc, mpsc},
+        thread,
+        time::Duration,
+    };
+    use tokio::runtime::Handle;
+
+    /// An engine whose index holds, under the digest of the first key, a record of the second: what two keys that share 64
+    /// bits of their digests leave.
+    async fn colliding(mine: &CacheKey, other: &CacheKey) -> Engine<MemoryBackend> {
+        let mut config = Config::new("/cache", ByteSize::kib(256));
+        config.segment_size = Some(ByteSize::kib(16));
+        config.min_free_space = ByteSize::bytes_of(0);
+        let disk = MemoryBackend::with_dir("/");
+        let engine = Engine::open(config, Arc::new(SystemClock), disk, Handle::current()).await.unwrap();
+        let mut draft = Draft::bare(Kind::Insert, half_digest(mine));
+        draft.key = Bytes::copy_from_slice(other.as_bytes());
+        draft.header.key_len = draft.key.len() as u16;
+        draft.header.crc = payload_crc([&draft.key, &[], &[], &[]]);
+        let placed = engine.shared().append(&draft, &Change::Insert, Class::Insert, false);
+        assert!(placed.is_ok());
+        engine
+    }
+
+    // Both found no entry of the key, expected the index to hold nothing, met the other key's place, and began anew for ever,
+    // without a pause: hence a thread of its own, which can be given up.
+    #[test]
+    fn an_exact_entry_of_a_key_whose_tag_another_key_holds_is_none_and_soon_told() {
+        let (mine, other) = (CacheKey::from("mine"), CacheKey::from("other"));
+        for expire in [false, true] {
+            let (mine, other) = (mine.clone(), other.clone());
+            let (tell, told) = mpsc::channel();
+            let exact = async move {
+                let engine = colliding(&mine, &other).await;
+                assert!(engine.get(&mine).await.unwrap().is_none());
+                let target = (&mine, EntryId(7));
+                let done =
+                    if expire { engine.expire(target).await } else { engine.remove_entry(target).await };
+                tell.send((done.unwrap(), engine.stats())).unwrap();
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            thread::spawn(move || runtime.block_on(exact));
+            let (done, stats) = told.recv_timeout(Duration::from_secs(60)).expect("it does not try for ever");
+            assert_eq!((done, stats.removes), (None, 0));
+            // Whatever is left of the key in the log has its tombstone now, which costs the other key a miss.
+            assert_eq!(stats.entries, u64::from(expire));
+        }
     }
 }

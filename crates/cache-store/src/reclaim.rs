@@ -21,15 +21,13 @@ use crate::{
 };
 use bytes::{Bytes, BytesMut};
 use cache_core::{CacheKey, DiskBackend, Error, Result};
-use cache_index::{Entry, Position, Tag};
+use cache_index::{Entry, MAX_SEGMENTS, Position, Tag};
 use std::{pin::pin, sync::Arc};
 use tokio::sync::MutexGuard;
 
 /// What reclaim remembers from one segment to the next.
 #[derive(Debug, Default)]
 pub(crate) struct ReclaimState {
-    /// A directory sync failed: nothing more may be dropped.
-    stopped: Option<Error>,
     /// An unlinked segment's name may still be there after a power cut.
     unsynced_dir: bool,
 }
@@ -119,9 +117,12 @@ impl<B: DiskBackend> Shared<B> {
         let segments = self.index.segment_ids().len() as u64;
         let next = if log.spare.is_none() { 2 * size } else { size };
         let free = self.space.capacity().saturating_sub(self.space.used());
-        log.reclaim_only
-            || free < next + self.objects.wanted()
-            || segments > MANY * (self.space.capacity() / size) + 64
+        log.reclaim_only || free < next + self.objects.wanted() || segments > self.most_segments()
+    }
+
+    /// Above this, reclaim works whatever the quota says, and an open drops the oldest.
+    pub(crate) fn most_segments(&self) -> u64 {
+        (MANY * (self.space.capacity() / self.limits.segment) + 64).min(u64::from(MAX_SEGMENTS) * 3 / 4)
     }
 
     /// Nothing is left to reclaim: those that wait for room are told.
@@ -182,12 +183,15 @@ impl<B: DiskBackend> Shared<B> {
         survivors: Survivors,
         debts: Debts,
     ) -> Result<Reclaimed> {
-        if let Some(error) = &state.stopped {
-            return Err(error.clone());
-        }
-        // What a clear began goes on by itself; not in a directory that may be somebody else's by now.
-        if self.log.lock().shut {
-            return Err(Error::Closed);
+        {
+            let log = self.log.lock();
+            if let Some(error) = &log.names_lost {
+                return Err(error.clone());
+            }
+            // What a clear began goes on by itself; not in a directory that may be somebody else's by now.
+            if log.shut {
+                return Err(Error::Closed);
+            }
         }
         if state.unsynced_dir {
             self.sync_segments_dir(&mut state).await?;
@@ -205,7 +209,7 @@ impl<B: DiskBackend> Shared<B> {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 self.counters.cleanup_errors.one();
                 let error = Error::io("remove", &victim.path, e);
-                state.stopped = Some(error.clone());
+                self.log.lock().names_lost = Some(error.clone());
                 return Err(error);
             }
             _ => {}
@@ -233,8 +237,12 @@ impl<B: DiskBackend> Shared<B> {
         if let Err(error) = self.backend.sync_dir(dir).await {
             self.counters.cleanup_errors.one();
             let error = Error::io("sync", dir, error);
-            state.stopped = Some(error.clone());
+            self.log.lock().names_lost = Some(error.clone());
             return Err(error);
+        }
+        // Where the opener's sync failed meanwhile, it may have been told what this one was not.
+        if let Some(error) = &self.log.lock().names_lost {
+            return Err(error.clone());
         }
         state.unsynced_dir = false;
         Ok(())

@@ -28,7 +28,7 @@ use bytes::BytesMut;
 use cache_core::{
     Clock, Config, DirEntry, DiskBackend, Error, OnDamage, OpenMode, RecoveryReport, RecoverySource, Result,
 };
-use cache_index::{Index, Position, Purges, Replay, SegmentFacts, SegmentId, Tag, plan};
+use cache_index::{Index, MAX_SEGMENTS, Position, Purges, Replay, SegmentFacts, SegmentId, Tag, plan};
 use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
@@ -265,6 +265,10 @@ impl<B: DiskBackend> Recovery<'_, B> {
                     self.objects.insert(id, found.len);
                 }
             }
+        }
+        if self.segments.len() >= MAX_SEGMENTS as usize {
+            let reason = format!("it holds {} segments, more than any cache makes", self.segments.len());
+            return Err(Error::Corrupt { path: self.layout.segments.clone(), reason });
         }
         for path in temporaries {
             remove(self.backend, &path).await?;

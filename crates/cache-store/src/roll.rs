@@ -11,7 +11,7 @@ use crate::{
     space::Lease,
 };
 use cache_core::{DiskBackend, Error, OpenMode, Result};
-use cache_index::SegmentId;
+use cache_index::{MAX_SEGMENTS, SegmentId};
 use std::{io, path::Path, pin::pin, sync::Arc};
 
 impl<B: DiskBackend> Shared<B> {
@@ -71,7 +71,7 @@ impl<B: DiskBackend> Shared<B> {
                 reason: "the file system has less free space than min_free_space".to_owned(),
             });
         }
-        let id = self.log.lock().next_id;
+        let (id, after) = self.next_id()?;
         let segment = match self.create_segment(id, lease).await {
             Ok(segment) => segment,
             Err((error, lease)) if is_full(&error) => {
@@ -87,7 +87,7 @@ impl<B: DiskBackend> Shared<B> {
         self.index.attach(id, segment.clone());
         let mut log = self.log.lock();
         log.spare = Some(segment);
-        log.next_id = id.next().unwrap_or(id);
+        log.next_id = after;
         log.urgent = false;
         log.reclaim_only |= kept_room;
         log.open_error = None;
@@ -129,6 +129,21 @@ impl<B: DiskBackend> Shared<B> {
         Ok(self.space.try_lease(size, 0))
     }
 
+    /// The next segment's id and the one after it. The last id of all is never given out: a log that comes so far is full.
+    pub(crate) fn next_id(&self) -> Result<(SegmentId, SegmentId)> {
+        let id = self.log.lock().next_id;
+        let oldest = self.index.segment_ids().first().map_or(id, |oldest| *oldest);
+        let full =
+            |reason: &str| Error::StorageFull { needed: self.limits.segment, reason: reason.to_owned() };
+        let after =
+            id.next().ok_or_else(|| full("the log has used up its segment ids: use another directory"))?;
+        // More would not fit into an index entry.
+        if id.get() - oldest.get() >= MAX_SEGMENTS {
+            return Err(full("there are too many short segments, and reclaim has not caught up"));
+        }
+        Ok((id, after))
+    }
+
     /// Nothing can be reclaimed.
     pub(crate) fn no_room(&self) -> Error {
         Error::StorageFull {
@@ -163,6 +178,8 @@ impl<B: DiskBackend> Shared<B> {
             };
             if let Err(error) = self.backend.sync_dir(&self.layout.segments).await {
                 drop(file);
+                let kept = io::Error::new(error.kind(), error.to_string());
+                self.log.lock().names_lost = Some(Error::io("sync", &self.layout.segments, kept));
                 if self.backend.remove(&path).await.is_err() {
                     self.counters.cleanup_errors.one();
                 }

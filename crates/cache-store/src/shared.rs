@@ -106,9 +106,9 @@ impl Limits {
 }
 
 impl<B: DiskBackend> Shared<B> {
-    /// Unix milliseconds now.
+    /// Unix milliseconds now; at least 1, which is the earliest time that an entry can expire.
     pub(crate) fn now_ms(&self) -> u64 {
-        to_ms(self.clock.now())
+        to_ms(self.clock.now()).max(1)
     }
 
     /// What is to be done about an entry that left the index: its large body goes too. `after` is the position whose sync

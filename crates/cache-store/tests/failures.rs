@@ -9,7 +9,7 @@
 
 mod common;
 
-use cache_core::{Cache, Durability, Error, InsertOptions, SystemClock};
+use cache_core::{Cache, DiskBackend, Durability, Error, InsertOptions, SystemClock};
 use cache_store::Engine;
 use cache_testkit::{CrashPlan, Fault, FaultBackend, MemoryBackend, Rule, Verb};
 use common::{body, disk, in_time, key, paused, peek, tiny};
@@ -92,6 +92,33 @@ fn a_failed_directory_sync_stops_reclaim_and_reads_go_on() {
         }
     });
     found(disk.crash_with(CrashPlan::Nothing));
+}
+
+#[test]
+fn a_failed_sync_of_a_new_segments_name_stops_reclaim_too() {
+    // Only reclaim's own failed syncs stopped it. The one that fails for the opener may be the one that tells of a name that
+    // reclaim removed: its own sync of the directory, which then goes well, proves nothing.
+    let disk = disk();
+    let faults = FaultBackend::new(disk.clone());
+    paused().block_on(async {
+        let engine = open(&faults).await;
+        in_time("a rest", tokio::time::sleep(std::time::Duration::from_secs(1))).await;
+        // The next one is the opener's: nothing is reclaimed while there is room.
+        faults.plant(Rule::new(Fault::Errno(EIO)).verbs([Verb::SyncDir]).path("/cache/segments"));
+        let mut failed = None;
+        for n in 0..1000 {
+            let done = in_time("an insert", engine.insert(&key(n % 10), body(n % 10, n, 400))).await;
+            if done.is_err() && faults.operations_of(Verb::Remove) > 1 || n == 999 {
+                failed = done.err();
+                break;
+            }
+        }
+        assert_eq!(faults.fired(), 1);
+        let segments = disk.list(std::path::Path::new("/cache/segments")).await.unwrap();
+        assert!(segments.iter().any(|f| f.path.ends_with("00000001.seg")), "nothing was reclaimed");
+        assert!(failed.is_some(), "inserts are told");
+        in_time("a get", engine.get(&key(0))).await.unwrap();
+    });
 }
 
 #[test]

@@ -116,9 +116,9 @@ impl Builder {
     /// Safe: the directory can be opened again.
     pub async fn open(self) -> Result<DiskCache> {
         self.config.validate()?;
-        let runtime = OwnRuntime::start()?;
+        let runtime = Arc::new(OwnRuntime::start()?);
         let Some(handle) = runtime.handle().cloned() else { return Err(Error::Closed) };
-        let engine = handle.spawn(self.open_on(handle.clone())).await.map_err(died)??;
+        let engine = handle.spawn(self.open_on(handle.clone(), runtime.clone())).await.map_err(died)??;
         Ok(DiskCache::new(engine, runtime))
     }
 
@@ -128,10 +128,10 @@ impl Builder {
     /// Those of [`Builder::open`].
     pub fn open_blocking(self) -> Result<DiskCache> {
         self.config.validate()?;
-        let runtime = OwnRuntime::start()?;
+        let runtime = Arc::new(OwnRuntime::start()?);
         let Some(handle) = runtime.handle().cloned() else { return Err(Error::Closed) };
         let (done, opened) = std::sync::mpsc::sync_channel(1);
-        let opening = self.open_on(handle.clone());
+        let opening = self.open_on(handle.clone(), runtime.clone());
         handle.spawn(async move {
             // Nobody waits any more where the send fails: the engine is dropped with it.
             drop(done.send(opening.await));
@@ -140,8 +140,8 @@ impl Builder {
         Ok(DiskCache::new(engine, runtime))
     }
 
-    async fn open_on(self, handle: Handle) -> Result<Engine<Platform>> {
-        let backend = choose(self.config.backend, handle.clone(), &self.config.dir).await?;
+    async fn open_on(self, handle: Handle, runtime: Arc<OwnRuntime>) -> Result<Engine<Platform>> {
+        let backend = choose(self.config.backend, &runtime, &self.config.dir).await?;
         Engine::open(self.config, self.clock, backend, handle).await
     }
 }

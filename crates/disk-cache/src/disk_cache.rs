@@ -23,7 +23,7 @@ pub struct DiskCache {
 #[derive(Debug)]
 struct Inner {
     engine: Engine<Platform>,
-    runtime: OwnRuntime,
+    runtime: Arc<OwnRuntime>,
 }
 
 impl DiskCache {
@@ -32,7 +32,7 @@ impl DiskCache {
         Builder::new(dir.into())
     }
 
-    pub(crate) fn new(engine: Engine<Platform>, runtime: OwnRuntime) -> Self {
+    pub(crate) fn new(engine: Engine<Platform>, runtime: Arc<OwnRuntime>) -> Self {
         Self { inner: Arc::new(Inner { engine, runtime }) }
     }
 
@@ -206,15 +206,13 @@ impl Cache for DiskCache {
 /// Closes in the background: on a thread of its own, because a runtime must not be dropped, nor waited for, inside another.
 impl Drop for Inner {
     fn drop(&mut self) {
-        let Some(runtime) = self.runtime.take() else { return };
-        let engine = self.engine.clone();
+        let (engine, runtime) = (self.engine.clone(), self.runtime.clone());
         let closing = std::thread::Builder::new().name("disk-cache-close".to_owned()).spawn(move || {
-            match runtime.block_on(engine.close()) {
-                Ok(()) | Err(crate::Error::Closed) => {}
-                Err(error) => tracing::warn!(%error, "closing a dropped cache failed"),
+            match runtime.handle().map(|handle| handle.block_on(engine.close())) {
+                None | Some(Ok(()) | Err(crate::Error::Closed)) => {}
+                Some(Err(error)) => tracing::warn!(%error, "closing a dropped cache failed"),
             }
-            drop(engine);
-            runtime.shutdown_background();
+            // The runtime ends with the last one who needs it: here, or when the last hit of a large body is dropped.
         });
         if let Err(error) = closing {
             tracing::warn!(%error, "no thread to close a dropped cache: the next open reads the log");

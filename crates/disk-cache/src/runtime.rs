@@ -3,7 +3,8 @@
 use cache_core::{Error, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// Ends in the background when dropped: a plain runtime panics when it is dropped inside an asynchronous context.
+/// Ends in the background when dropped: a plain runtime panics when it is dropped inside an asynchronous context. Held by
+/// the cache, and by its backend, so that a hit of a large body can be read to its end after the cache is gone.
 #[derive(Debug)]
 pub(crate) struct OwnRuntime(Option<Runtime>);
 
@@ -25,10 +26,6 @@ impl OwnRuntime {
 
     pub(crate) fn handle(&self) -> Option<&Handle> {
         self.0.as_ref().map(Runtime::handle)
-    }
-
-    pub(crate) fn take(&mut self) -> Option<Runtime> {
-        self.0.take()
     }
 }
 

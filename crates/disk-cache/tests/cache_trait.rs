@@ -70,6 +70,8 @@ fn main() -> ExitCode {
         a_hit_outlives_replacement_removal_and_purge
         a_hit_outlives_eviction_and_reclaim
         a_hit_outlives_the_close
+        a_hit_outlives_the_last_handle
+        remove_of_a_key_that_a_tag_or_label_purged_is_false
         every_verb_says_closed_after_close
         two_handles_see_one_cache
         the_last_handle_closes_in_the_background
@@ -777,6 +779,37 @@ async fn a_hit_outlives_the_close(ctx: Ctx) {
     assert_eq!(large.bytes().await.unwrap(), body(2, 1, LARGE));
 }
 
+async fn a_hit_outlives_the_last_handle(ctx: Ctx) {
+    let cache = ctx.open().await;
+    cache.insert(&key(1), body(1, 1, LARGE)).await.unwrap();
+    let held = hit(&cache, &key(1)).await;
+    drop(cache);
+    unlocked(&ctx.dir).await;
+    // So that the read has to wait for the device, which it does on threads that were the cache's own.
+    common::forget_pages(&ctx.dir);
+    assert_eq!(held.bytes().await.unwrap(), body(1, 1, LARGE));
+    let mut reader = held.reader();
+    drop(held);
+    assert_eq!(reader.next().await.unwrap().unwrap(), body(1, 1, LARGE));
+}
+
+async fn remove_of_a_key_that_a_tag_or_label_purged_is_false(ctx: Ctx) {
+    let cache = ctx.open().await;
+    let options = InsertOptions::new().tag("tag").label("label");
+    for purge in [scope_of(4), PurgeScope::Prefix { namespace: "ns".into(), prefix: "lab".into() }] {
+        for (n, len) in [(1, 10), (2, LARGE)] {
+            cache.insert_with(&key(n), body(n, 1, len), options.clone()).await.unwrap();
+        }
+        cache.purge(purge).await.unwrap();
+        // Stored after the purge, which it looks as if it might be hit by.
+        cache.insert_with(&key(3), body(3, 1, 10), options.clone()).await.unwrap();
+        cache.purge(PurgeScope::Tag("another".into())).await.unwrap();
+        assert!(!cache.remove(&key(1)).await.unwrap() && !cache.remove(&key(2)).await.unwrap());
+        assert!(cache.remove(&key(3)).await.unwrap());
+    }
+    assert_eq!(cache.stats().removes, 2);
+}
+
 async fn every_verb_says_closed_after_close(ctx: Ctx) {
     let cache = ctx.open().await;
     let stored = id(&cache.insert(&key(1), body(1, 1, 10)).await.unwrap());
@@ -889,9 +922,8 @@ async fn generic_code_takes_a_cache_and_a_dyn_cache(ctx: Ctx) {
     let cache = ctx.open().await;
     let shared: Arc<dyn DynCache> = Arc::new(cache.clone());
     assert_eq!(use_it(&cache, 1).await, Some(body(1, 1, 100)));
-    // Not awaited here: rustc cannot yet see that a generic function's future over a trait object is `Send`.
-    let handle = tokio::runtime::Handle::current();
-    let used = tokio::task::spawn_blocking(move || handle.block_on(use_it(&shared, 2)));
+    // In a task: the future of generic code over a trait object is `Send` too.
+    let used = tokio::spawn(async move { use_it(&shared, 2).await });
     assert_eq!(used.await.unwrap(), Some(body(2, 1, 100)));
     assert_eq!(cache.stats().inserts, 2, "both are one cache");
 }

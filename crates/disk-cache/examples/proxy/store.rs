@@ -5,7 +5,7 @@ use disk_cache::{Cache, CacheKey, DiskCache, Expiry, Hit, InsertOptions, Result}
 use std::future::Future;
 
 /// A cache that can renew an entry's meta.
-pub(crate) trait Store: Cache {
+pub(crate) trait Store: Cache + 'static {
     /// Gives an entry that was found a new meta and expiry. Stores it anew, unless the cache knows a better way.
     ///
     /// # Errors

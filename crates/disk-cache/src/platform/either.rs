@@ -1,6 +1,7 @@
 //! With `io_uring`: which of the two backends runs is decided when a cache is opened. Both know files by the same handle, so
 //! that a ring that dies can hand over to the portable backend.
 
+use crate::runtime::OwnRuntime;
 use backend_tokio::{DiskFile, TokioBackend};
 use backend_uring::{UringBackend, UringOptions};
 use bytes::{Bytes, BytesMut};
@@ -8,22 +9,23 @@ use cache_core::{
     Advice, BackendChoice, BackendKind, BufResult, DirEntry, DiskBackend, Error, IoCounts, OpenMode, Result,
 };
 use std::{io, path::Path, sync::Arc};
-use tokio::runtime::Handle;
 
 /// What the engine runs on.
 #[derive(Debug)]
 pub(crate) enum Platform {
     /// By choice, or with the reason why the rings are not used.
     Tokio(TokioBackend, Option<String>),
-    IoUring(UringBackend),
+    /// What the rings leave to the runtime's threads keeps it alive here.
+    IoUring(UringBackend, #[expect(dead_code, reason = "held, not looked at")] Arc<OwnRuntime>),
 }
 
 /// Tries `io_uring` in the cache's directory where it is asked for or allowed.
 ///
 /// # Errors
 /// [`Error::BackendUnavailable`] with the step that failed; [`Error::Io`] where the directory cannot be made.
-pub(crate) async fn choose(choice: BackendChoice, handle: Handle, dir: &Path) -> Result<Platform> {
-    let tokio = TokioBackend::new(handle.clone());
+pub(crate) async fn choose(choice: BackendChoice, runtime: &Arc<OwnRuntime>, dir: &Path) -> Result<Platform> {
+    let Some(handle) = runtime.handle().cloned() else { return Err(Error::Closed) };
+    let tokio = TokioBackend::keeping(handle.clone(), runtime.clone());
     if choice == BackendChoice::Tokio {
         return Ok(Platform::Tokio(tokio, None));
     }
@@ -33,7 +35,7 @@ pub(crate) async fn choose(choice: BackendChoice, handle: Handle, dir: &Path) ->
     let rings = handle.clone();
     let opening = handle.spawn_blocking(move || UringBackend::open(rings, UringOptions::default(), &place));
     let reason = match opening.await {
-        Ok(Ok(rings)) => return Ok(Platform::IoUring(rings)),
+        Ok(Ok(rings)) => return Ok(Platform::IoUring(rings, runtime.clone())),
         Ok(Err(error)) => error.to_string(),
         Err(died) => died.to_string(),
     };
@@ -48,7 +50,7 @@ macro_rules! on {
     ($self:ident, $backend:ident => $call:expr) => {
         match $self {
             Platform::Tokio($backend, _) => $call,
-            Platform::IoUring($backend) => $call,
+            Platform::IoUring($backend, _) => $call,
         }
     };
 }
@@ -62,7 +64,7 @@ impl DiskBackend for Platform {
     fn fallback_reason(&self) -> Option<String> {
         match self {
             Self::Tokio(_, reason) => reason.clone(),
-            Self::IoUring(rings) => rings.fallback_reason(),
+            Self::IoUring(rings, _) => rings.fallback_reason(),
         }
     }
     fn io_counts(&self) -> IoCounts {

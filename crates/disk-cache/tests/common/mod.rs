@@ -157,7 +157,7 @@ pub(crate) fn names(dir: &Path) -> Vec<PathBuf> {
     all
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for path in names(from) {
         let target = to.join(path.file_name().unwrap());
@@ -306,13 +306,18 @@ pub(crate) fn main(cases: &'static [Case]) -> ExitCode {
 
 /// [`main`], with arguments of its own.
 pub(crate) fn run(arguments: Arguments, cases: &'static [Case]) -> ExitCode {
+    libtest_mimic::run(&arguments, trials(cases)).exit_code()
+}
+
+/// The cases over both backends.
+pub(crate) fn trials(cases: &'static [Case]) -> Vec<Trial> {
     let both = [("tokio", BackendChoice::Tokio), ("io_uring", BackendChoice::IoUring)];
     let trials = both.into_iter().flat_map(|(prefix, backend)| {
         cases.iter().map(move |case| {
             Trial::ignorable_test(format!("{prefix}::{}", case.name), move || trial(case, backend))
         })
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    trials.collect()
 }
 
 fn trial(case: &Case, backend: BackendChoice) -> Result<Completion, Failed> {
