@@ -66,7 +66,6 @@ fn main() -> ExitCode {
         the_order_of_use_under_one_backend_is_the_order_of_eviction_under_the_other
         backends_that_take_turns_keep_the_newest_of_every_key
         ids_go_on_growing_from_one_backend_to_the_other
-        the_same_operations_leave_the_same_bytes_under_both_backends
         the_same_operations_are_counted_alike_by_both_backends
         the_lock_of_one_backend_keeps_the_other_out
         stats_name_the_backend_that_was_asked_for_and_no_fallback

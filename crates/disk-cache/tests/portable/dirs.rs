@@ -174,8 +174,8 @@ pub(crate) async fn every_file_and_directory_that_is_made_is_the_owners_alone(ct
     works_in(&ctx, &ctx.dir).await;
     let all = crate::common::contents(&ctx.dir);
     assert!(all.len() > 5);
-    for path in all.keys() {
-        assert_eq!(mode(path), if path.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
+    for path in all.keys().map(|name| ctx.dir.join(name)) {
+        assert_eq!(mode(&path), if path.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ async fn busy(ctx: &Ctx) -> DiskCache {
 /// The names of everything below a directory, relative to it, with `/` between the parts.
 fn relative(dir: &Path) -> BTreeSet<String> {
     let of = |path: &Path| {
-        let parts = path.strip_prefix(dir).unwrap().iter();
+        let parts = path.iter();
         parts.map(|p| p.to_str().expect("names are text")).collect::<Vec<_>>().join("/")
     };
     contents(dir).keys().map(|p| of(p)).collect()
