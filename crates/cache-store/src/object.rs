@@ -28,7 +28,10 @@ use std::{
 };
 use tokio::sync::Notify;
 
+mod stream;
+
 pub(crate) use format::disk_size;
+pub(crate) use stream::{FilePart, GrowingObject, UncommittedBytes, checksums_from};
 
 /// Bytes read and verified at once.
 const SPAN: u64 = 1 << 20;
@@ -277,7 +280,19 @@ impl<B: DiskBackend> Shared<B> {
         if bytes > self.limits.live {
             return Err(full("it is larger than the cache can hold"));
         }
-        self.evict_down_to(self.limits.live - bytes);
+        self.evict_down_to(self.live_limit().saturating_sub(bytes));
+        self.lease_room(bytes).await
+    }
+
+    /// [`Shared::lease_object`] for a stream, whose bytes are counted as uncommitted already.
+    async fn lease_stream(&self, bytes: u64) -> Result<Lease> {
+        self.evict_to_limit();
+        self.lease_room(bytes).await
+    }
+
+    /// Waits until the quota has room, and reclaims for it.
+    async fn lease_room(&self, bytes: u64) -> Result<Lease> {
+        let full = |reason: &str| Error::StorageFull { needed: bytes, reason: reason.to_owned() };
         if !self.disk_has_room(bytes).await? && !self.drop_oldest().await? {
             return Err(full("the file system has less free space than min_free_space"));
         }

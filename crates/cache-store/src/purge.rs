@@ -44,6 +44,7 @@ impl<B: DiskBackend> Shared<B> {
             Err(Refused::Failed(error)) => {
                 let mut log = self.log.lock();
                 let as_of = log.next_place();
+                self.inflight.doom_scope(&scope);
                 self.purges.add(&scope, mode, as_of);
                 log.debt.owe(Owed::Purge { scope, mode, as_of });
                 log.barrier = Some(Position::from_raw(u64::MAX));
@@ -108,6 +109,9 @@ impl<B: DiskBackend> Shared<B> {
     /// Makes a key stale, or just one entry of it. Returns the entry that was there.
     pub(crate) async fn expire(self: &Arc<Self>, target: Target<'_>) -> Result<Option<EntryId>> {
         check_key(target.key)?;
+        if let Some(id) = self.doom_exactly(target) {
+            return Ok(Some(id));
+        }
         let draft = Draft::bare(Kind::Expire, half_digest(target.key));
         loop {
             let found = match self.generation(target.key).await {
@@ -126,7 +130,8 @@ impl<B: DiskBackend> Shared<B> {
             {
                 return Ok(None);
             }
-            let change = Change::Expire { expect: expected(target, held.map(|(at, _)| at)) };
+            let expect = expected(target, held.map(|(at, _)| at));
+            let change = Change::Expire { expect, exact: target.id.is_some() };
             let placed = match self.append_waiting(&draft, &change, Class::Control, true).await {
                 Ok(Some(placed)) => placed,
                 Err(Refused::Changed) => continue,
@@ -142,9 +147,17 @@ impl<B: DiskBackend> Shared<B> {
         }
     }
 
+    /// One exact entry that is still being written: it will not be published, and there is nothing to say about it.
+    fn doom_exactly(&self, target: Target<'_>) -> Option<EntryId> {
+        let id = target.id?;
+        let _section = self.log.lock();
+        self.inflight.doom_exactly(target.key, &half_digest(target.key), id).then_some(id)
+    }
+
     fn expire_in_memory(&self, key: &CacheKey) {
         let mut log = self.log.lock();
         let as_of = log.next_place();
+        self.inflight.doom_key(&half_digest(key), None);
         self.index.mark_stale(Tag::of(key.digest()), None);
         log.debt.owe(Owed::Key { kind: Kind::Expire, digest: half_digest(key), as_of });
         log.barrier = Some(Position::from_raw(u64::MAX));
@@ -157,6 +170,9 @@ impl<B: DiskBackend> Shared<B> {
         level: Durability,
     ) -> Result<Option<EntryId>> {
         check_key(target.key)?;
+        if let Some(id) = self.doom_exactly(target) {
+            return Ok(Some(id));
+        }
         loop {
             let found = match self.generation(target.key).await {
                 Ok(found) => found,
@@ -175,7 +191,7 @@ impl<B: DiskBackend> Shared<B> {
             }
             // A key that the index does not know gets its tombstone all the same: an evicted record may be in the log.
             let expect = expected(target, held.map(|(at, _)| at));
-            match self.remove(target.key, expect, level).await? {
+            match self.remove(target.key, expect, target.id.is_some(), level).await? {
                 Some(true) => {
                     self.counters.removes.one();
                     return Ok(held.map(|(_, id)| id));
