@@ -149,7 +149,14 @@ impl BodyReader {
     /// # Cancellation
     /// Safe: the reader moves on only when the piece is returned.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        let end = self.end.or(self.body.len()).unwrap_or(u64::MAX);
+        let len = self.body.len();
+        let end = self.end.or(len).unwrap_or(u64::MAX);
+        if let Some(len) = len
+            && self.at.max(end) > len
+        {
+            // The body grew while the range was chosen, and ended before it.
+            return Err(Error::InvalidRange { start: self.at, end: end.max(self.at), len });
+        }
         if self.at >= end {
             return Ok(None);
         }
@@ -158,7 +165,6 @@ impl BodyReader {
             Body::Source(s) => s.read(self.at..end).await?,
         };
         if let (true, Some(end)) = (piece.is_empty(), self.end) {
-            // The body grew while the range was chosen, and ended before it.
             return Err(Error::InvalidRange { start: self.at, end, len: self.at });
         }
         self.at += piece.len() as u64;

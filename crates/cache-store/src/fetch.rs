@@ -71,6 +71,12 @@ impl<B: DiskBackend> Fill<B> {
         Ok(writer)
     }
 
+    /// Whether something was said about the key since the fetch began, or may have been (a purge by tag, or by prefix of a
+    /// label, which are not known yet): for a fetch that finds out that what it got belongs under another key.
+    pub fn is_superseded(&self) -> bool {
+        self.flight.may_be_doomed()
+    }
+
     /// What was fetched must not be stored: those that wait fetch for themselves, and so does whoever misses later.
     pub fn uncacheable(self) -> Inserted {
         self.shared.inflight.remove(&self.flight);

@@ -74,6 +74,12 @@ impl<B: DiskBackend> Flight<B> {
         self.doomed.store(true, Ordering::Release);
     }
 
+    /// Whether it will not be published, or may not be: a purge came that only its tags or its label can decide.
+    pub(crate) fn may_be_doomed(&self) -> bool {
+        let about = self.about.lock();
+        self.is_doomed() || matches!(&*about, About::Unknown(scopes) if !scopes.is_empty())
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         self.phase.borrow().clone()
     }

@@ -7,6 +7,7 @@
 use crate::{
     debt::Owed,
     format::record::{Header, Kind, encode_attributes, flag, half_digest, payload_crc},
+    inflight::Flight,
     sequencer::{Change, Class, Draft, Placed, Refused},
     shared::{Shared, to_ms},
     sync::Ordering,
@@ -29,7 +30,7 @@ impl<B: DiskBackend> Shared<B> {
         check_key(key)?;
         let level = self.level(options.get_durability().unwrap_or(self.config.durability));
         let done = self.try_insert(key, &body, &options, level).await;
-        self.settle(key, level, done).await
+        self.settle(key, level, None, done).await
     }
 
     /// Counts what became of an insert, and removes the older value where it was refused.
@@ -37,6 +38,7 @@ impl<B: DiskBackend> Shared<B> {
         &self,
         key: &CacheKey,
         level: Durability,
+        flight: Option<&Arc<Flight<B>>>,
         done: Result<Inserted>,
     ) -> Result<Inserted> {
         match &done {
@@ -46,16 +48,16 @@ impl<B: DiskBackend> Shared<B> {
             }
             Ok(Inserted::Shed) => {
                 self.counters.shed.one();
-                self.remove_replaced(key, level).await?;
+                self.remove_replaced(key, level, flight).await?;
             }
             Ok(Inserted::NotAdmitted) => {
                 self.counters.not_admitted.one();
-                self.remove_replaced(key, level).await?;
+                self.remove_replaced(key, level, flight).await?;
             }
             Ok(_) | Err(Error::Closed) => {}
             Err(_) => {
                 // What the caller wanted to replace must not be served again; its own error is the one to report.
-                if let Err(second) = self.remove_replaced(key, level).await {
+                if let Err(second) = self.remove_replaced(key, level, flight).await {
                     tracing::warn!(%second, "the tombstone of a refused insert could not be written");
                 }
             }
@@ -178,8 +180,14 @@ impl<B: DiskBackend> Shared<B> {
     }
 
     /// A tombstone for the value that a refused insert would have replaced.
-    async fn remove_replaced(&self, key: &CacheKey, level: Durability) -> Result<()> {
-        self.remove(key, None, false, level).await.map(|_| ())
+    async fn remove_replaced(
+        &self,
+        key: &CacheKey,
+        level: Durability,
+        flight: Option<&Arc<Flight<B>>>,
+    ) -> Result<()> {
+        // A write that was overtaken must not remove what overtook it.
+        self.remove_unless_doomed(key, None, false, level, flight).await.map(|_| ())
     }
 
     /// Removes a key where the index holds `expect`, if any is given; `exact`: just that entry of it. Returns whether it was there; `None`: the index holds another.
@@ -190,13 +198,27 @@ impl<B: DiskBackend> Shared<B> {
         exact: bool,
         level: Durability,
     ) -> Result<Option<bool>> {
-        let draft = Draft::bare(Kind::Tombstone, half_digest(key));
+        self.remove_unless_doomed(key, expect, exact, level, None).await
+    }
+
+    async fn remove_unless_doomed(
+        &self,
+        key: &CacheKey,
+        expect: Option<Position>,
+        exact: bool,
+        level: Durability,
+        flight: Option<&Arc<Flight<B>>>,
+    ) -> Result<Option<bool>> {
+        let mut draft = Draft::bare(Kind::Tombstone, half_digest(key));
+        draft.flight = flight.cloned();
         let change = Change::Remove { expect, exact };
         let placed = match self.append_waiting(&draft, &change, Class::Control, true).await {
             Ok(Some(placed)) => placed,
             Err(Refused::Changed) => return Ok(None),
             Err(Refused::Failed(error)) => {
-                self.remove_in_memory(key, &error);
+                if flight.is_none_or(|flight| !flight.is_doomed()) {
+                    self.remove_in_memory(key, &error);
+                }
                 return Err(error);
             }
             Ok(None) | Err(_) => return Err(Error::Closed),

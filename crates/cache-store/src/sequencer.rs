@@ -43,7 +43,7 @@ pub(crate) struct Draft<B: DiskBackend> {
     pub(crate) body: Bytes,
     /// The large body that the record publishes for the first time.
     pub(crate) object: Option<Arc<ObjectFile<B>>>,
-    /// The write under way that this commits.
+    /// The write under way that this commits, or whose failure this says: not where it is doomed.
     pub(crate) flight: Option<Arc<Flight<B>>>,
 }
 
@@ -172,7 +172,7 @@ impl<B: DiskBackend> Shared<B> {
         }
         let before = self.publish(&header, position, change);
         self.doom_flights(&header, change);
-        if let Some(flight) = &draft.flight {
+        if let (Change::Insert, Some(flight)) = (change, &draft.flight) {
             self.inflight.remove(flight);
         }
         let len = header.record_len();

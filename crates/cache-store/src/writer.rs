@@ -16,7 +16,9 @@ use crate::{
     shared::Shared,
 };
 use bytes::Bytes;
-use cache_core::{CacheKey, DiskBackend, EntryId, Error, Follower, InsertOptions, Inserted, Result, Target};
+use cache_core::{
+    CacheKey, DiskBackend, Durability, EntryId, Error, Follower, InsertOptions, Inserted, Result, Target,
+};
 use cache_index::Tag;
 use std::{fmt, pin::pin, sync::Arc};
 
@@ -29,7 +31,11 @@ const WINDOW: u64 = 2 * PORTION;
 enum Fate {
     Stored,
     NotAdmitted,
-    Lost(Error),
+    /// `settled`: the older value is gone.
+    Lost {
+        error: Error,
+        settled: bool,
+    },
 }
 
 /// A streaming insert. Dropped without [`EntryWriter::commit`], it leaves nothing and fails its followers.
@@ -74,7 +80,7 @@ impl<B: DiskBackend> Engine<B> {
             Ok(writer) => Ok(writer),
             Err(error) => {
                 let level = shared.level(options.get_durability().unwrap_or(shared.config.durability));
-                shared.settle(key, level, Err(error)).await?;
+                shared.settle(key, level, None, Err(error)).await?;
                 Err(Error::Closed)
             }
         }
@@ -175,7 +181,7 @@ impl<B: DiskBackend> EntryWriter<B> {
         if matches!(self.fate, Fate::Stored)
             && let Err(error) = self.make_room(piece.len() as u64).await
         {
-            self.lose(error)?;
+            self.lose(error).await?;
         }
         if !matches!(self.fate, Fate::Stored) {
             self.make_room_in_memory().await?;
@@ -194,8 +200,7 @@ impl<B: DiskBackend> EntryWriter<B> {
     pub async fn commit(mut self) -> Result<Inserted> {
         let shared = self.shared.clone();
         let _under_way = shared.counters.enter();
-        let level = shared.level(self.options.get_durability().unwrap_or(shared.config.durability));
-        let key = self.flight.key.clone();
+        let (flight, level) = (self.flight.clone(), self.level());
         let done = match self.place().await {
             Ok(placed) => {
                 self.flight.growth.end();
@@ -208,11 +213,15 @@ impl<B: DiskBackend> EntryWriter<B> {
                 if self.feeding || done.is_ok() {
                     self.flight.growth.end();
                 }
+                let settled = matches!(self.fate, Fate::Lost { settled: true, .. });
                 drop(self);
+                if settled {
+                    return done;
+                }
                 done
             }
         };
-        shared.settle(&key, level, done).await
+        shared.settle(&flight.key, level, Some(&flight), done).await
     }
 
     /// Gives the record its place; or says why not.
@@ -221,7 +230,7 @@ impl<B: DiskBackend> EntryWriter<B> {
             Fate::Stored if self.flight.is_doomed() => return Err(Ok(Inserted::Superseded)),
             Fate::Stored => {}
             Fate::NotAdmitted => return Err(Ok(Inserted::NotAdmitted)),
-            Fate::Lost(error) => return Err(Err(error.clone())),
+            Fate::Lost { error, .. } => return Err(Err(error.clone())),
         }
         let len = self.flight.growth.taken();
         self.draft.header.body_len = len;
@@ -300,22 +309,29 @@ impl<B: DiskBackend> EntryWriter<B> {
     }
 
     /// The body cannot be stored.
-    fn lose(&mut self, error: Error) -> Result<()> {
+    async fn lose(&mut self, error: Error) -> Result<()> {
+        self.fate = Fate::Lost { error: error.clone(), settled: false };
+        if !self.feeding {
+            self.flight.growth.abort();
+        }
+        // At once: a caller that drops the writer on an error has refused the older value too.
+        let (shared, flight, level) = (&self.shared, &self.flight, self.level());
+        drop(shared.settle(&flight.key, level, Some(flight), Err(error.clone())).await);
         // Whoever misses from now on fetches anew.
         self.flight.doom();
-        self.fate = Fate::Lost(error.clone());
-        if self.feeding {
-            return Ok(());
-        }
-        self.flight.growth.abort();
-        Err(error)
+        self.fate = Fate::Lost { error: error.clone(), settled: true };
+        if self.feeding { Ok(()) } else { Err(error) }
+    }
+
+    fn level(&self) -> Durability {
+        self.shared.level(self.options.get_durability().unwrap_or(self.shared.config.durability))
     }
 
     /// Waits for readers, where nothing goes to the disk.
     async fn make_room_in_memory(&mut self) -> Result<()> {
         let growth = &self.flight.growth;
         if !self.feeding {
-            if let Fate::Lost(error) = &self.fate {
+            if let Fate::Lost { error, .. } = &self.fate {
                 return Err(error.clone());
             }
             growth.cut(WINDOW);
@@ -327,7 +343,7 @@ impl<B: DiskBackend> EntryWriter<B> {
             match growth.trim(WINDOW) {
                 (_, false) => {
                     return Err(match &self.fate {
-                        Fate::Lost(error) => error.clone(),
+                        Fate::Lost { error, .. } => error.clone(),
                         _ => Error::WriterAborted,
                     });
                 }

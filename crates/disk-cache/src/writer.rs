@@ -95,6 +95,12 @@ impl Fill {
         Ok(EntryWriter::new(self.fill.begin(options).await?, self.cache))
     }
 
+    /// Whether something was said about the key since the fetch began, or may have been (a purge by tag, or by prefix of a
+    /// label, which are not known yet): for a fetch that finds out that what it got belongs under another key.
+    pub fn is_superseded(&self) -> bool {
+        self.fill.is_superseded()
+    }
+
     /// What was fetched must not be stored: those that wait get [`crate::Fetched::Uncacheable`] and fetch for themselves.
     pub fn uncacheable(self) -> Inserted {
         self.fill.uncacheable()

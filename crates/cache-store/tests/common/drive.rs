@@ -20,6 +20,12 @@ pub(crate) enum Action {
         len: usize,
         level: Durability,
     },
+    /// An insert in pieces.
+    Stream {
+        key: usize,
+        len: usize,
+        level: Durability,
+    },
     Remove {
         key: usize,
         level: Durability,
@@ -72,7 +78,7 @@ impl<B: DiskBackend> Driver<B> {
         let begun = self.now();
         self.serial += 1;
         let (ticket, done, level) = match action {
-            Action::Insert { key, len, level } => {
+            Action::Insert { key, len, level } | Action::Stream { key, len, level } => {
                 let body = super::body(*key as u64, self.serial, *len);
                 let meta = Bytes::from(format!("meta {}", self.serial));
                 // Even keys have a tag, every third a label.
@@ -95,7 +101,11 @@ impl<B: DiskBackend> Driver<B> {
                     ..Stored::default()
                 };
                 let ticket = self.model.insert(begun, &key, stored);
-                let done = self.engine.insert_with(&key, body, options).await;
+                let done = if matches!(action, Action::Stream { .. }) {
+                    stream(&self.engine, &key, &body, options).await
+                } else {
+                    self.engine.insert_with(&key, body, options).await
+                };
                 let done = done.map(|i| assert!(matches!(i, Inserted::Stored { .. }), "{i:?}"));
                 (ticket, done, *level)
             }
@@ -174,4 +184,28 @@ impl<B: DiskBackend> Driver<B> {
         self.engine.check_invariants().unwrap();
         Ok(())
     }
+}
+
+/// Writes a body in pieces, with a follower that must see the very same bytes.
+async fn stream<B: DiskBackend>(
+    engine: &Engine<B>,
+    key: &CacheKey,
+    body: &Bytes,
+    options: InsertOptions,
+) -> Result<Inserted, Error> {
+    let mut writer = engine.writer(key, options).await?;
+    let mut reader = writer.follow().reader();
+    for piece in body.chunks(body.len() / 3 + 1) {
+        if writer.write(body.slice_ref(piece)).await.is_err() {
+            // The commit says the same.
+            break;
+        }
+        assert_eq!(reader.next().await.unwrap().as_deref(), Some(piece), "what was written is readable");
+    }
+    let done = writer.commit().await;
+    match reader.next().await {
+        Ok(None) | Err(Error::WriterAborted) => {}
+        other => panic!("behind the end: {other:?}"),
+    }
+    done
 }
