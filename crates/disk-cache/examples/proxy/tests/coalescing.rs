@@ -235,7 +235,7 @@ async fn a_stale_response_is_served_while_it_is_revalidated() {
 #[tokio::test]
 async fn a_purge_by_prefix_or_tag_removes_what_it_means() {
     let script = Script::start(|request| {
-        let tag = if request.uri.path().ends_with("1") { "odd all" } else { "even all" };
+        let tag = if request.uri.path().ends_with('1') { "odd all" } else { "even all" };
         ok(&[("cache-control", "max-age=60"), ("surrogate-key", tag)], "body")
     })
     .await;
