@@ -26,6 +26,11 @@ pub(crate) enum Action {
         len: usize,
         level: Durability,
     },
+    /// A stream that a durable remove overtakes: it must publish nothing, before and after any crash.
+    Overtaken {
+        key: usize,
+        len: usize,
+    },
     Remove {
         key: usize,
         level: Durability,
@@ -142,6 +147,16 @@ impl<B: DiskBackend> Driver<B> {
                 let key = self.keys[*key].clone();
                 let ticket = self.model.expire(begun, &key);
                 (ticket, self.engine.expire(&key).await.map(|_| ()), Durability::Synced)
+            }
+            Action::Overtaken { key, len } => {
+                let name = self.keys[*key].clone();
+                let mut writer = self.engine.writer(&name, InsertOptions::new()).await?;
+                let failed = writer.write(super::body(*key as u64, self.serial, *len)).await.is_err();
+                let remove = Action::Remove { key: *key, level: Durability::Synced };
+                let removed = Box::pin(self.act(&remove)).await;
+                let done = writer.commit().await;
+                assert!(matches!(done, Ok(Inserted::Superseded)) || failed && done.is_err(), "{done:?}");
+                return removed;
             }
             Action::Flush => {
                 let done = self.engine.flush().await;
