@@ -35,6 +35,8 @@ pub(crate) use stream::{FilePart, GrowingObject, UncommittedBytes, checksums_fro
 
 /// Bytes read and verified at once.
 const SPAN: u64 = 1 << 20;
+/// Bytes that a reader is given at once: each of a thousand slow ones holds that many.
+const PIECE: u64 = 2 * CHUNK;
 /// Bytes written at once.
 const WRITE: usize = 8 << 20;
 /// Files kept open for the next reader.
@@ -469,7 +471,7 @@ pub(crate) struct ObjectSource<B: DiskBackend> {
 }
 
 impl<B: DiskBackend> ObjectSource<B> {
-    /// A verified prefix of `range`, at most [`SPAN`] long.
+    /// A verified prefix of `range`, at most [`PIECE`] long.
     async fn read_verified(&self, range: Range<u64>) -> Result<Bytes> {
         let end = range.end.min(self.len);
         if range.start >= end {
@@ -477,7 +479,7 @@ impl<B: DiskBackend> ObjectSource<B> {
         }
         let first = range.start / CHUNK;
         let from = first * CHUNK;
-        let to = end.min(from + SPAN);
+        let to = end.min(from + PIECE);
         let buf = BytesMut::with_capacity((self.len.min(to.next_multiple_of(CHUNK)) - from) as usize);
         let buf = self.append_chunks(buf, first, self.len.min(to.next_multiple_of(CHUNK))).await?;
         let (skip, take) = ((range.start - from) as usize, (to - from) as usize);

@@ -20,6 +20,8 @@ use tokio::{
 const MAX_CONNECTIONS: usize = 1024;
 /// How long a client may take over a request's header, and may leave a connection unused.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a request's header, and of an answer that waits for a slow client.
+const BUFFER: usize = 64 << 10;
 /// How long requests under way may take when the proxy is to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -77,5 +79,6 @@ fn connection(
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service)
 }
