@@ -35,7 +35,9 @@ fn zipf(keys: usize) -> Vec<f64> {
             sum
         })
         .collect();
-    all.iter_mut().for_each(|p| *p /= sum);
+    for chance in &mut all {
+        *chance /= sum;
+    }
     all
 }
 
