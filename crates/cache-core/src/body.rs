@@ -143,12 +143,20 @@ impl BodyReader {
     /// The next piece, never empty; `None` at the end.
     ///
     /// # Errors
-    /// A device that does not read, a piece that does not verify, a writer that gave up.
+    /// A device that does not read, a piece that does not verify, a writer that gave up; [`Error::InvalidRange`] where a
+    /// body that was growing turns out to end before the range does.
     ///
     /// # Cancellation
     /// Safe: the reader moves on only when the piece is returned.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        let end = self.end.or(self.body.len()).unwrap_or(u64::MAX);
+        let len = self.body.len();
+        let end = self.end.or(len).unwrap_or(u64::MAX);
+        if let Some(len) = len
+            && self.at.max(end) > len
+        {
+            // The body grew while the range was chosen, and ended before it.
+            return Err(Error::InvalidRange { start: self.at, end: end.max(self.at), len });
+        }
         if self.at >= end {
             return Ok(None);
         }
@@ -156,6 +164,9 @@ impl BodyReader {
             Body::Inline(b) => b.slice(self.at as usize..(end as usize).min(b.len())),
             Body::Source(s) => s.read(self.at..end).await?,
         };
+        if let (true, Some(end)) = (piece.is_empty(), self.end) {
+            return Err(Error::InvalidRange { start: self.at, end, len: self.at });
+        }
         self.at += piece.len() as u64;
         Ok((!piece.is_empty()).then_some(piece))
     }

@@ -17,4 +17,8 @@ pub enum Inserted {
     Shed,
     /// An insert, remove or purge of the key came while the body was being written: nothing was stored.
     Superseded,
+    /// The admission policy did not think it worth a write. An older value of the key is gone.
+    NotAdmitted,
+    /// The fetch said that what it got must not be stored (`Fill::uncacheable`).
+    Uncacheable,
 }

@@ -4,6 +4,7 @@
 //! `Send + Sync`; whatever goes to disk is a fixed-width newtype, never a `usize`.
 #![forbid(unsafe_code)]
 
+mod admission;
 mod backend;
 mod body;
 mod cache;
@@ -14,6 +15,7 @@ mod durability;
 mod entry_id;
 mod error;
 mod expiry;
+mod follower;
 mod hit;
 mod inserted;
 mod key;
@@ -23,6 +25,7 @@ mod report;
 mod size;
 mod stats;
 
+pub use admission::{Admission, SecondHit};
 pub use backend::{Advice, BackendKind, BufResult, DirEntry, DiskBackend, IoCounts, OpenMode, aligned_buf};
 pub use body::{Body, BodyReader, BodySource, BodyStream, BoxFuture};
 pub use cache::{Cache, DynCache};
@@ -33,6 +36,7 @@ pub use durability::Durability;
 pub use entry_id::{EntryId, Target};
 pub use error::{Error, Result};
 pub use expiry::Expiry;
+pub use follower::{Fetched, Follower, GrowingBody};
 pub use hit::{Hit, HitParts};
 pub use inserted::Inserted;
 pub use key::{CacheKey, Digest, MAX_KEY_LEN};
@@ -50,6 +54,8 @@ mod tests {
     fn every_public_type_crosses_threads() {
         fn crosses<T: Send + Sync>() {}
         crosses::<Hit>();
+        crosses::<Follower>();
+        crosses::<Fetched>();
         crosses::<BodyReader>();
         crosses::<BodyStream>();
         crosses::<CacheKey>();

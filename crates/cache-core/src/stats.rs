@@ -36,6 +36,8 @@ pub struct Stats {
     pub purged: u64,
     /// Inserts given up under pressure.
     pub shed: u64,
+    /// Inserts that the admission policy refused.
+    pub not_admitted: u64,
     /// Records or pieces of bodies that did not verify.
     pub corruptions: u64,
     /// Reads that the device refused.
@@ -89,6 +91,7 @@ impl Stats {
             expirations: 0,
             purged: 0,
             shed: 0,
+            not_admitted: 0,
             corruptions: 0,
             read_errors: 0,
             write_errors: 0,

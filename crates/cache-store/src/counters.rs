@@ -56,6 +56,7 @@ pub(crate) struct Counters {
     pub(crate) expirations: Count,
     pub(crate) purged: Count,
     pub(crate) shed: Count,
+    pub(crate) not_admitted: Count,
     pub(crate) corruptions: Count,
     pub(crate) read_errors: Count,
     pub(crate) write_errors: Count,

@@ -3,6 +3,7 @@
 use crate::{
     commit::Debts,
     counters::Counters,
+    inflight::Inflight,
     insert::check_key,
     log::Log,
     object::Objects,
@@ -14,16 +15,22 @@ use crate::{
 };
 use bytes::Bytes;
 use cache_core::{
-    Cache, CacheKey, Clock, Config, DiskBackend, Durability, EntryId, Error, Expiry, GetOptions, Hit,
-    InsertOptions, Inserted, NamespaceStats, PurgeMode, PurgeScope, RecoveryReport, Result, Stats, Target,
+    Admission, Cache, CacheKey, Clock, Config, DiskBackend, Durability, EntryId, Error, Expiry, GetOptions,
+    Hit, InsertOptions, Inserted, NamespaceStats, PurgeMode, PurgeScope, RecoveryReport, Result, Stats,
+    Target,
 };
-use cache_index::MAX_SEGMENTS;
-use std::{fmt, pin::pin, sync::Arc, time::Instant};
+use cache_index::{MAX_SEGMENTS, Position};
+use std::{
+    fmt,
+    pin::pin,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 use tokio::runtime::Handle;
 
 /// A disk cache over a backend. Cheap to clone; see [`Cache`] and the facade `disk-cache` for what the verbs promise.
 pub struct Engine<B: DiskBackend> {
-    shared: Arc<Shared<B>>,
+    pub(crate) shared: Arc<Shared<B>>,
 }
 
 impl<B: DiskBackend> Clone for Engine<B> {
@@ -74,6 +81,8 @@ impl<B: DiskBackend> Engine<B> {
             space,
             signals: Signals::default(),
             objects,
+            inflight: Inflight::new(),
+            admission: OnceLock::new(),
             counters: Counters::default(),
             reclaim: tokio::sync::Mutex::new(ReclaimState::default()),
             lock: Mutex::new(Some(lock)),
@@ -127,7 +136,7 @@ impl<B: DiskBackend> Engine<B> {
     pub async fn remove_with(&self, key: &CacheKey, durability: Durability) -> Result<bool> {
         let _under_way = self.enter()?;
         check_key(key)?;
-        let was_there = self.shared.remove(key, None, durability).await? == Some(true);
+        let was_there = self.shared.remove(key, None, false, durability).await? == Some(true);
         if was_there {
             self.shared.counters.removes.one();
         }
@@ -186,6 +195,12 @@ impl<B: DiskBackend> Engine<B> {
         self.shared.counters.of_namespace(namespace.as_ref())
     }
 
+    /// Asks a policy from now on whether a key that is not stored is worth storing. The first policy set stays.
+    pub fn admit_by(&self, policy: Arc<dyn Admission>) {
+        // A second one is refused by the cell.
+        drop(self.shared.admission.set(policy));
+    }
+
     /// Recounts the index from scratch.
     ///
     /// # Errors
@@ -199,7 +214,7 @@ impl<B: DiskBackend> Engine<B> {
         &self.shared
     }
 
-    fn enter(&self) -> Result<crate::counters::InFlight<'_>> {
+    pub(crate) fn enter(&self) -> Result<crate::counters::InFlight<'_>> {
         if self.shared.is_closed() {
             return Err(Error::Closed);
         }
@@ -281,7 +296,7 @@ impl<B: DiskBackend> Shared<B> {
         log.activate(segment);
         log.next_id = after;
         log.entry_prefix = id.get();
-        log.synced_through = cache_index::Position::new(id, 0);
+        log.synced_through = Position::new(id, 0);
         Ok(())
     }
 
@@ -322,6 +337,8 @@ impl<B: DiskBackend> Shared<B> {
                 self.counters.cleanup_errors.one();
             }
         }
+        // Writes under way are not published any more.
+        self.inflight.ids().into_iter().for_each(|id| self.objects.doom(id, Position::ZERO));
         self.unlink_doomed().await;
         if clean && let Err(error) = self.write_snapshot().await {
             tracing::warn!(%error, "no snapshot was written: the next open reads the log");
@@ -380,6 +397,7 @@ impl<B: DiskBackend> Shared<B> {
         s.expirations = c.expirations.get();
         s.purged = c.purged.get();
         s.shed = c.shed.get();
+        s.not_admitted = c.not_admitted.get();
         s.corruptions = c.corruptions.get();
         s.read_errors = c.read_errors.get();
         s.write_errors = c.write_errors.get();

@@ -8,7 +8,8 @@ use crate::{
     debt::Owed,
     format::record::{Header, Kind, encode_attributes, flag, half_digest, payload_crc},
     get::Sought,
-    sequencer::{Change, Class, Draft, Refused},
+    inflight::Flight,
+    sequencer::{Change, Class, Draft, Placed, Refused},
     shared::{Shared, to_ms},
     sync::Ordering,
 };
@@ -29,52 +30,82 @@ impl<B: DiskBackend> Shared<B> {
     ) -> Result<Inserted> {
         check_key(key)?;
         let level = self.level(options.get_durability().unwrap_or(self.config.durability));
-        let stored = match self.try_insert(key, &body, &options, level).await {
-            Ok(Some(stored)) => stored,
-            Ok(None) => {
-                self.counters.shed.one();
-                self.remove_replaced(key, level).await?;
-                return Ok(Inserted::Shed);
-            }
-            Err(Error::Closed) => return Err(Error::Closed),
-            Err(error) => {
-                // What the caller wanted to replace must not be served again; its own error is the one to report.
-                if let Err(second) = self.remove_replaced(key, level).await {
-                    tracing::warn!(%second, "the tombstone of a refused insert could not be written");
-                }
-                return Err(error);
-            }
-        };
-        self.counters.inserts.one();
-        self.counters.namespace(key.namespace(), |n| n.inserts.one());
-        Ok(stored)
+        let done = self.try_insert(key, &body, &options, level).await;
+        self.settle(key, level, None, done).await
     }
 
-    /// Stores a body; `None`: shed.
+    /// Counts what became of an insert, and removes the older value where it was refused.
+    pub(crate) async fn settle(
+        &self,
+        key: &CacheKey,
+        level: Durability,
+        flight: Option<&Arc<Flight<B>>>,
+        done: Result<Inserted>,
+    ) -> Result<Inserted> {
+        match &done {
+            Ok(Inserted::Stored { .. }) => {
+                self.counters.inserts.one();
+                self.counters.namespace(key.namespace(), |n| n.inserts.one());
+            }
+            Ok(Inserted::Shed) => {
+                self.counters.shed.one();
+                self.remove_replaced(key, level, flight).await?;
+            }
+            Ok(Inserted::NotAdmitted) => {
+                self.counters.not_admitted.one();
+                self.remove_replaced(key, level, flight).await?;
+            }
+            Ok(_) | Err(Error::Closed) => {}
+            Err(_) => {
+                // What the caller wanted to replace must not be served again; its own error is the one to report.
+                if let Err(second) = self.remove_replaced(key, level, flight).await {
+                    tracing::warn!(%second, "the tombstone of a refused insert could not be written");
+                }
+            }
+        }
+        done
+    }
+
+    /// Whether the admission policy takes this key. What is stored is replaced without asking.
+    pub(crate) fn admits(&self, key: &CacheKey) -> bool {
+        let stored = || self.index.peek(Tag::of(key.digest())).is_some();
+        self.admission.get().is_none_or(|policy| stored() || policy.admit(key))
+    }
+
+    /// The record of an insert, but for its body.
+    pub(crate) fn insert_draft(&self, key: &CacheKey, options: &InsertOptions) -> Result<Draft<B>> {
+        options.validate()?;
+        let now = to_ms(self.clock.now());
+        let mut draft = Draft::bare(Kind::Insert, half_digest(key));
+        draft.key = Bytes::copy_from_slice(key.as_bytes());
+        draft.attributes = encode_attributes(options.get_tags(), options.get_label()).into();
+        draft.meta = options.get_meta().clone();
+        draft.header.created_ms = now;
+        draft.header.expires_ms = self.expires_ms(options.get_expiry(), None, now);
+        if !options.get_tags().is_empty() {
+            draft.header.flags |= flag::TAGGED;
+        }
+        if options.get_label().is_some() {
+            draft.header.flags |= flag::LABELLED;
+        }
+        Ok(draft)
+    }
+
+    /// Stores a body.
     async fn try_insert(
         &self,
         key: &CacheKey,
         body: &Bytes,
         options: &InsertOptions,
         level: Durability,
-    ) -> Result<Option<Inserted>> {
-        options.validate()?;
+    ) -> Result<Inserted> {
+        let mut draft = self.insert_draft(key, options)?;
         let len = body.len() as u64;
         if len > self.limits.max_entry {
             return Err(Error::TooLarge { what: "the body", len, max: self.limits.max_entry });
         }
-        let now = self.clock.now();
-        let mut draft = Draft::bare(Kind::Insert, half_digest(key));
-        draft.key = Bytes::copy_from_slice(key.as_bytes());
-        draft.attributes = encode_attributes(options.get_tags(), options.get_label()).into();
-        draft.meta = options.get_meta().clone();
-        draft.header.created_ms = to_ms(now);
-        draft.header.expires_ms = self.expires_ms(options.get_expiry(), None, to_ms(now));
-        if !options.get_tags().is_empty() {
-            draft.header.flags |= flag::TAGGED;
-        }
-        if options.get_label().is_some() {
-            draft.header.flags |= flag::LABELLED;
+        if !self.admits(key) {
+            return Ok(Inserted::NotAdmitted);
         }
         draft.header.body_len = len;
 
@@ -96,28 +127,38 @@ impl<B: DiskBackend> Shared<B> {
         let wait = !options.sheds_under_pressure();
         let placed = match self.append_waiting(&draft, &Change::Insert, Class::Insert, wait).await {
             Ok(Some(placed)) => placed,
-            Ok(None) => return Ok(None),
+            Ok(None) => return Ok(Inserted::Shed),
             Err(Refused::Failed(error)) => return Err(error),
             Err(_) => return Err(Error::Closed),
         };
         if let Some(unpublished) = unpublished {
             unpublished.published();
         }
+        self.stored(&draft.header, placed, level).await
+    }
+
+    /// An insert has its place: what it replaced goes, and it waits for its durability.
+    pub(crate) async fn stored(
+        &self,
+        header: &Header,
+        placed: Placed<B>,
+        level: Durability,
+    ) -> Result<Inserted> {
         if let Some(before) = placed.before {
             self.discard(&before, Some(Position::new(placed.segment.id, placed.end)));
         }
-        self.evict_down_to(self.limits.live);
-        let disk_size = self.index.disk_size(&crate::sequencer::entry_of(&draft.header, placed.position));
+        self.evict_to_limit();
+        let disk_size = self.index.disk_size(&crate::sequencer::entry_of(header, placed.position));
         self.durable(&placed.segment, placed.end, level).await?;
-        Ok(Some(Inserted::Stored { id: EntryId(placed.entry_id), disk_size }))
+        Ok(Inserted::Stored { id: EntryId(placed.entry_id), disk_size })
     }
 
     /// While the device fails, an insert waits to see whether its own write goes well, so that its caller is told.
-    fn level(&self, asked: Durability) -> Durability {
+    pub(crate) fn level(&self, asked: Durability) -> Durability {
         if self.healthy.load(Ordering::Acquire) { asked } else { asked.max(Durability::Written) }
     }
 
-    fn check_record(&self, header: &Header) -> Result<()> {
+    pub(crate) fn check_record(&self, header: &Header) -> Result<()> {
         let (len, max) = (header.record_len(), self.limits.record);
         if len > max {
             return Err(Error::TooLarge { what: "key, tags, label and meta together", len, max });
@@ -140,24 +181,46 @@ impl<B: DiskBackend> Shared<B> {
     }
 
     /// A tombstone for the value that a refused insert would have replaced.
-    async fn remove_replaced(&self, key: &CacheKey, level: Durability) -> Result<()> {
-        self.remove(key, None, level).await.map(|_| ())
+    async fn remove_replaced(
+        &self,
+        key: &CacheKey,
+        level: Durability,
+        flight: Option<&Arc<Flight<B>>>,
+    ) -> Result<()> {
+        // A write that was overtaken must not remove what overtook it.
+        self.remove_unless_doomed(key, None, false, level, flight).await.map(|_| ())
     }
 
-    /// Removes a key, or just the entry at `expect`. Returns whether it was there; `None`: the index holds another.
+    /// Removes a key where the index holds `expect`, if any is given; `exact`: just that entry of it. Returns whether it was
+    /// there; `None`: the index holds another.
     pub(crate) async fn remove(
         &self,
         key: &CacheKey,
         expect: Option<Position>,
+        exact: bool,
         level: Durability,
     ) -> Result<Option<bool>> {
-        let draft = Draft::bare(Kind::Tombstone, half_digest(key));
-        let change = Change::Remove { expect };
+        self.remove_unless_doomed(key, expect, exact, level, None).await
+    }
+
+    async fn remove_unless_doomed(
+        &self,
+        key: &CacheKey,
+        expect: Option<Position>,
+        exact: bool,
+        level: Durability,
+        flight: Option<&Arc<Flight<B>>>,
+    ) -> Result<Option<bool>> {
+        let mut draft = Draft::bare(Kind::Tombstone, half_digest(key));
+        draft.flight = flight.cloned();
+        let change = Change::Remove { expect, exact };
         let placed = match self.append_waiting(&draft, &change, Class::Control, true).await {
             Ok(Some(placed)) => placed,
             Err(Refused::Changed) => return Ok(None),
             Err(Refused::Failed(error)) => {
-                self.remove_in_memory(key, &error);
+                if flight.is_none_or(|flight| !flight.is_doomed()) {
+                    self.remove_in_memory(key, &error);
+                }
                 return Err(error);
             }
             Ok(None) | Err(_) => return Err(Error::Closed),
@@ -178,6 +241,7 @@ impl<B: DiskBackend> Shared<B> {
         }
         let mut log = self.log.lock();
         let as_of = log.next_place();
+        self.inflight.doom_key(&half_digest(key), None);
         if let Some(entry) = self.index.remove(Tag::of(key.digest())) {
             self.discard(&entry, Some(as_of));
         }
@@ -213,6 +277,7 @@ impl<B: DiskBackend> Shared<B> {
                 meta: meta.clone(),
                 body: record.body,
                 object: None,
+                flight: None,
             };
             let had = Some(draft.header.expires_ms);
             draft.header.flags &= !(flag::STALE | flag::MOVED | flag::UNPROVEN);
@@ -231,7 +296,7 @@ impl<B: DiskBackend> Shared<B> {
             if placed.before.is_none() {
                 return Ok(false);
             }
-            self.evict_down_to(self.limits.live);
+            self.evict_to_limit();
             let level = self.level(self.config.durability);
             self.durable(&placed.segment, placed.end, level).await?;
             return Ok(true);
@@ -239,7 +304,7 @@ impl<B: DiskBackend> Shared<B> {
     }
 }
 
-fn set_lengths<B: DiskBackend>(draft: &mut Draft<B>) {
+pub(crate) fn set_lengths<B: DiskBackend>(draft: &mut Draft<B>) {
     draft.header.key_len = draft.key.len() as u16;
     draft.header.attributes_len = draft.attributes.len() as u32;
     draft.header.meta_len = draft.meta.len() as u32;

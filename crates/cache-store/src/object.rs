@@ -29,10 +29,15 @@ use std::{
 };
 use tokio::sync::Notify;
 
+mod stream;
+
 pub(crate) use format::disk_size;
+pub(crate) use stream::{FilePart, GrowingObject, UncommittedBytes, checksums_from};
 
 /// Bytes read and verified at once.
 const SPAN: u64 = 1 << 20;
+/// Bytes that a reader is given at once: each of a thousand slow ones holds that many.
+const PIECE: u64 = 2 * CHUNK;
 /// Bytes written at once.
 const WRITE: usize = 8 << 20;
 /// Files kept open for the next reader.
@@ -285,7 +290,19 @@ impl<B: DiskBackend> Shared<B> {
         if bytes > self.limits.live {
             return Err(full("it is larger than the cache can hold"));
         }
-        self.evict_down_to(self.limits.live - bytes);
+        self.evict_down_to(self.live_limit().saturating_sub(bytes));
+        self.lease_room(bytes).await
+    }
+
+    /// [`Shared::lease_object`] for a stream, whose bytes are counted as uncommitted already.
+    async fn lease_stream(&self, bytes: u64) -> Result<Lease> {
+        self.evict_to_limit();
+        self.lease_room(bytes).await
+    }
+
+    /// Waits until the quota has room, and reclaims for it.
+    async fn lease_room(&self, bytes: u64) -> Result<Lease> {
+        let full = |reason: &str| Error::StorageFull { needed: bytes, reason: reason.to_owned() };
         if !self.disk_has_room(bytes).await? && !self.drop_oldest().await? {
             return Err(full("the file system has less free space than min_free_space"));
         }
@@ -462,7 +479,7 @@ pub(crate) struct ObjectSource<B: DiskBackend> {
 }
 
 impl<B: DiskBackend> ObjectSource<B> {
-    /// A verified prefix of `range`, at most [`SPAN`] long.
+    /// A verified prefix of `range`, at most [`PIECE`] long.
     async fn read_verified(&self, range: Range<u64>) -> Result<Bytes> {
         let end = range.end.min(self.len);
         if range.start >= end {
@@ -470,7 +487,7 @@ impl<B: DiskBackend> ObjectSource<B> {
         }
         let first = range.start / CHUNK;
         let from = first * CHUNK;
-        let to = end.min(from + SPAN);
+        let to = end.min(from + PIECE);
         let buf = BytesMut::with_capacity((self.len.min(to.next_multiple_of(CHUNK)) - from) as usize);
         let buf = self.append_chunks(buf, first, self.len.min(to.next_multiple_of(CHUNK))).await?;
         let (skip, take) = ((range.start - from) as usize, (to - from) as usize);

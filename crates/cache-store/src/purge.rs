@@ -45,6 +45,7 @@ impl<B: DiskBackend> Shared<B> {
             Err(Refused::Failed(error)) => {
                 let mut log = self.log.lock();
                 let as_of = log.next_place();
+                self.inflight.doom_scope(&scope);
                 self.purges.add(&scope, mode, as_of);
                 log.debt.owe(Owed::Purge { scope, mode, as_of });
                 log.barrier = Some(Position::from_raw(u64::MAX));
@@ -110,6 +111,9 @@ impl<B: DiskBackend> Shared<B> {
     /// Makes a key stale, or just one entry of it. Returns the entry that was there.
     pub(crate) async fn expire(self: &Arc<Self>, target: Target<'_>) -> Result<Option<EntryId>> {
         check_key(target.key)?;
+        if let Some(id) = self.doom_exactly(target) {
+            return Ok(Some(id));
+        }
         let draft = Draft::bare(Kind::Expire, half_digest(target.key));
         loop {
             let found = match self.generation(target.key).await {
@@ -126,7 +130,7 @@ impl<B: DiskBackend> Shared<B> {
             if held.is_some_and(|id| target.id.is_some_and(|wanted| wanted != id)) {
                 return Ok(None);
             }
-            let change = Change::Expire { expect };
+            let change = Change::Expire { expect, exact: target.id.is_some() };
             let placed = match self.append_waiting(&draft, &change, Class::Control, true).await {
                 Ok(Some(placed)) => placed,
                 Err(Refused::Changed) => continue,
@@ -142,9 +146,17 @@ impl<B: DiskBackend> Shared<B> {
         }
     }
 
+    /// One exact entry that is still being written: it will not be published, and there is nothing to say about it.
+    fn doom_exactly(&self, target: Target<'_>) -> Option<EntryId> {
+        let id = target.id?;
+        let _section = self.log.lock();
+        self.inflight.doom_exactly(target.key, &half_digest(target.key), id).then_some(id)
+    }
+
     fn expire_in_memory(&self, key: &CacheKey) {
         let mut log = self.log.lock();
         let as_of = log.next_place();
+        self.inflight.doom_key(&half_digest(key), None);
         self.index.mark_stale(Tag::of(key.digest()), None);
         log.debt.owe(Owed::Key { kind: Kind::Expire, digest: half_digest(key), as_of });
         log.barrier = Some(Position::from_raw(u64::MAX));
@@ -157,6 +169,9 @@ impl<B: DiskBackend> Shared<B> {
         level: Durability,
     ) -> Result<Option<EntryId>> {
         check_key(target.key)?;
+        if let Some(id) = self.doom_exactly(target) {
+            return Ok(Some(id));
+        }
         loop {
             let found = match self.generation(target.key).await {
                 Ok(found) => found,
@@ -172,7 +187,7 @@ impl<B: DiskBackend> Shared<B> {
                 return Ok(None);
             }
             // A key that the index does not know gets its tombstone all the same: an evicted record may be in the log.
-            if let Some(was_there) = self.remove(target.key, expect, level).await? {
+            if let Some(was_there) = self.remove(target.key, expect, target.id.is_some(), level).await? {
                 let removed = held.filter(|_| was_there);
                 if removed.is_some() {
                     self.counters.removes.one();
@@ -239,7 +254,7 @@ mod tests {
         draft.key = Bytes::copy_from_slice(other.as_bytes());
         draft.header.key_len = draft.key.len() as u16;
         draft.header.crc = payload_crc([&draft.key, &[], &[], &[]]);
-        let placed = engine.shared().append(&draft, &Change::Insert, Class::Insert, false);
+        let placed = engine.shared().append(&draft, &Change::Insert, Class::Insert, None);
         assert!(placed.is_ok());
         engine
     }

@@ -418,6 +418,7 @@ impl<B: DiskBackend> Shared<B> {
             meta: record.meta,
             body: record.body,
             object: None,
+            flight: None,
         };
         let change = Change::Replace { expect: at, key: &key, lift_stale: false };
         let mut asked = None;

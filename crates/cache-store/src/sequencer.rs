@@ -12,6 +12,7 @@ use crate::{
         record::{Header, Kind, flag, index_flags},
         scope,
     },
+    inflight::Flight,
     log::{Asked, Log, PublishedObject},
     object::{self, ObjectFile},
     segment::Segment,
@@ -42,6 +43,8 @@ pub(crate) struct Draft<B: DiskBackend> {
     pub(crate) body: Bytes,
     /// The large body that the record publishes for the first time.
     pub(crate) object: Option<Arc<ObjectFile<B>>>,
+    /// The write under way that this commits, or whose failure this says: not where it is doomed.
+    pub(crate) flight: Option<Arc<Flight<B>>>,
 }
 
 impl<B: DiskBackend> Draft<B> {
@@ -54,6 +57,7 @@ impl<B: DiskBackend> Draft<B> {
             meta: Bytes::new(),
             body: Bytes::new(),
             object: None,
+            flight: None,
         }
     }
 
@@ -80,13 +84,16 @@ pub(crate) enum Change<'a> {
         key: &'a CacheKey,
         lift_stale: bool,
     },
-    /// The key is gone. With `expect`, not where the index holds another place.
+    /// The key is gone. With `expect`, not where the index holds another place. `exact`: that entry alone is meant, writes
+    /// of the key that are under way are not.
     Remove {
         expect: Option<Position>,
+        exact: bool,
     },
-    /// The key is stale. With `expect`, not where the index holds another place.
+    /// The key is stale; the rest as for `Remove`.
     Expire {
         expect: Option<Position>,
+        exact: bool,
     },
     Purge {
         scope: &'a PurgeScope,
@@ -108,7 +115,7 @@ pub(crate) struct Placed<B: DiskBackend> {
 /// Why a record got no place.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// The index holds something else than expected, or a purge hit it.
+    /// The index holds something else than expected, a purge hit it, or what is committed was doomed.
     Changed,
     /// No segment takes it now: wait for room, and then say when you asked.
     NoSegment(Asked),
@@ -132,6 +139,9 @@ impl<B: DiskBackend> Shared<B> {
         if log.closed {
             return Err(Refused::Failed(Error::Closed));
         }
+        if draft.flight.as_ref().is_some_and(|flight| flight.is_doomed()) {
+            return Err(Refused::Changed);
+        }
         let mut header = draft.header.clone();
         let tag = header.tag();
         match change {
@@ -143,7 +153,7 @@ impl<B: DiskBackend> Shared<B> {
                     header.flags |= flag::STALE;
                 }
             }
-            Change::Remove { expect } | Change::Expire { expect } => {
+            Change::Remove { expect, .. } | Change::Expire { expect, .. } => {
                 let other = |at| self.index.peek(tag).is_some_and(|e| e.position != at);
                 if expect.is_some_and(other) {
                     return Err(Refused::Changed);
@@ -162,6 +172,10 @@ impl<B: DiskBackend> Shared<B> {
             active.objects.push(PublishedObject { offset: position.offset(), object: object.clone() });
         }
         let before = self.publish(&header, position, change);
+        self.doom_flights(&header, change);
+        if let (Change::Insert, Some(flight)) = (change, &draft.flight) {
+            self.inflight.remove(flight);
+        }
         let len = header.record_len();
         if class == Class::Move {
             self.counters.bytes_relocated.add(len);
@@ -304,13 +318,25 @@ impl<B: DiskBackend> Shared<B> {
             Change::Insert => self.index.publish(tag, entry_of(header, position)),
             // An eviction may have come between the look and this, it takes no part in the sequencer: the copy is dead then.
             Change::Replace { expect, .. } => self.index.replace(tag, *expect, entry_of(header, position)),
-            Change::Remove { expect: None } => self.index.remove(tag),
-            Change::Remove { expect: Some(at) } => self.index.remove_at(tag, *at),
-            Change::Expire { expect } => self.index.mark_stale(tag, *expect),
+            Change::Remove { expect: None, .. } => self.index.remove(tag),
+            Change::Remove { expect: Some(at), .. } => self.index.remove_at(tag, *at),
+            Change::Expire { expect, .. } => self.index.mark_stale(tag, *expect),
             Change::Purge { scope, mode } => {
                 self.purges.add(scope, *mode, position);
                 None
             }
+        }
+    }
+
+    /// What is being written of a key is older than what was just said about it.
+    fn doom_flights(&self, header: &Header, change: &Change<'_>) {
+        match change {
+            Change::Insert => self.inflight.doom_key(&header.digest, Some(header.entry_id)),
+            Change::Remove { exact: false, .. } | Change::Expire { exact: false, .. } => {
+                self.inflight.doom_key(&header.digest, None);
+            }
+            Change::Purge { scope, .. } => self.inflight.doom_scope(scope),
+            Change::Remove { .. } | Change::Expire { .. } | Change::Replace { .. } => {}
         }
     }
 

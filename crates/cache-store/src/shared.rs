@@ -1,14 +1,14 @@
 //! What the engine's parts share. Each part adds its verbs in its own file.
 
-use crate::sync::{AtomicBool, Mutex};
+use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::{
-    counters::Counters, format::Secret, layout::Layout, log::Log, object::Objects, reclaim::ReclaimState,
-    segment::Segment, space::Space,
+    counters::Counters, format::Secret, inflight::Inflight, layout::Layout, log::Log, object::Objects,
+    reclaim::ReclaimState, segment::Segment, space::Space,
 };
-use cache_core::{Clock, Config, DiskBackend, RecoveryReport};
+use cache_core::{Admission, Clock, Config, DiskBackend, RecoveryReport};
 use cache_index::{Entry, Index, Position, Purges};
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{runtime::Handle, sync::Notify};
@@ -49,6 +49,9 @@ pub(crate) struct Shared<B: DiskBackend> {
     pub(crate) log: Mutex<Log<B>>,
     pub(crate) signals: Signals,
     pub(crate) objects: Objects<B>,
+    pub(crate) inflight: Inflight<B>,
+    /// Which new keys are stored; all, unless set.
+    pub(crate) admission: OnceLock<Arc<dyn Admission>>,
     pub(crate) counters: Counters,
     /// Reclaim is serial.
     pub(crate) reclaim: tokio::sync::Mutex<ReclaimState>,
@@ -128,6 +131,16 @@ impl<B: DiskBackend> Shared<B> {
             self.discard(&entry, None);
         }
         true
+    }
+
+    /// Bytes that entries may take beside the bodies that are being written.
+    pub(crate) fn live_limit(&self) -> u64 {
+        self.limits.live.saturating_sub(self.inflight.uncommitted.load(Ordering::Acquire))
+    }
+
+    /// Evicts what is over that.
+    pub(crate) fn evict_to_limit(&self) {
+        self.evict_down_to(self.live_limit());
     }
 
     /// Runs a background task until the cache shuts.

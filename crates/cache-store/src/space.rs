@@ -59,6 +59,11 @@ impl Lease {
         self.bytes.load(Ordering::Acquire)
     }
 
+    /// Takes over what another lease of the same quota holds.
+    pub(crate) fn absorb(&self, other: &Self) {
+        self.bytes.fetch_add(other.bytes.swap(0, Ordering::AcqRel), Ordering::AcqRel);
+    }
+
     /// Gives back what is above `bytes`.
     pub(crate) fn shrink_to(&self, bytes: u64) {
         let before = self.bytes.fetch_min(bytes, Ordering::AcqRel);

@@ -150,6 +150,29 @@ fn a_dropped_insert_of_a_large_body_leaves_no_file_behind_and_happened_or_did_no
 }
 
 #[test]
+fn a_dropped_stream_happened_or_did_not_and_leaves_no_file_behind() {
+    for len in [300, 1000] {
+        let stored = Stored { body: body(0, 2, len), ..Stored::default() };
+        let own = stored.body.clone();
+        let polls = drop_at_every_poll(
+            |model| {
+                model.insert(1, &key(0), stored.clone());
+            },
+            move |engine| {
+                let (body, options) = (own.clone(), InsertOptions::new().durability(Durability::Synced));
+                Box::pin(async move {
+                    let mut writer = engine.writer(&key(0), options).await.unwrap();
+                    writer.write(body.slice(..100)).await.unwrap();
+                    writer.write(body.slice(100..)).await.unwrap();
+                    writer.commit().await.unwrap();
+                })
+            },
+        );
+        assert!(polls > 1, "it was dropped half way");
+    }
+}
+
+#[test]
 fn a_dropped_get_leaves_everything_as_it_was() {
     for n in 0..2 {
         let polls = drop_at_every_poll(

@@ -5,7 +5,9 @@ use crate::{
     platform::{Platform, choose},
     runtime::OwnRuntime,
 };
-use cache_core::{BackendChoice, ByteSize, Clock, Config, Durability, Error, OnDamage, Result, SystemClock};
+use cache_core::{
+    Admission, BackendChoice, ByteSize, Clock, Config, Durability, Error, OnDamage, Result, SystemClock,
+};
 use cache_store::Engine;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::runtime::Handle;
@@ -16,6 +18,7 @@ use tokio::runtime::Handle;
 pub struct Builder {
     config: Config,
     clock: Arc<dyn Clock>,
+    admission: Option<Arc<dyn Admission>>,
 }
 
 impl Builder {
@@ -25,7 +28,7 @@ impl Builder {
 
     /// A builder that starts from a configuration.
     pub fn from_config(config: Config) -> Self {
-        Self { config, clock: Arc::new(SystemClock) }
+        Self { config, clock: Arc::new(SystemClock), admission: None }
     }
 
     /// Bytes on disk, a hard limit. Required.
@@ -100,6 +103,13 @@ impl Builder {
         self
     }
 
+    /// Asks a policy whether a key that is not stored is worth storing, [`crate::SecondHit`] for one. Without it everything is
+    /// stored.
+    pub fn admission(mut self, policy: Arc<dyn Admission>) -> Self {
+        self.admission = Some(policy);
+        self
+    }
+
     /// What to do about a superblock that does not read.
     pub fn on_damage(mut self, on_damage: OnDamage) -> Self {
         self.config.on_damage = on_damage;
@@ -142,7 +152,11 @@ impl Builder {
 
     async fn open_on(self, handle: Handle, runtime: Arc<OwnRuntime>) -> Result<Engine<Platform>> {
         let backend = choose(self.config.backend, &runtime, &self.config.dir).await?;
-        Engine::open(self.config, self.clock, backend, handle).await
+        let engine = Engine::open(self.config, self.clock, backend, handle).await?;
+        if let Some(policy) = self.admission {
+            engine.admit_by(policy);
+        }
+        Ok(engine)
     }
 }
 

@@ -1,10 +1,10 @@
 //! The cache as its users see it.
 
-use crate::{Builder, platform::Platform, runtime::OwnRuntime};
+use crate::{Builder, EntryWriter, Fill, platform::Platform, runtime::OwnRuntime};
 use bytes::Bytes;
 use cache_core::{
-    Cache, CacheKey, Durability, EntryId, Expiry, GetOptions, Hit, InsertOptions, Inserted, NamespaceStats,
-    PurgeMode, PurgeScope, RecoveryReport, Result, Stats, Target,
+    Cache, CacheKey, Durability, EntryId, Expiry, Fetched, Follower, GetOptions, Hit, InsertOptions,
+    Inserted, NamespaceStats, PurgeMode, PurgeScope, RecoveryReport, Result, Stats, Target,
 };
 use cache_store::Engine;
 use std::{path::PathBuf, sync::Arc};
@@ -67,6 +67,105 @@ impl DiskCache {
     /// value of the key is gone then as well: a caller that replaces a value must never be given the old one again.
     pub async fn insert_with(&self, key: &CacheKey, body: Bytes, options: InsertOptions) -> Result<Inserted> {
         self.inner.engine.insert_with(key, body, options).await
+    }
+
+    /// Begins to store a body of unknown length: memory stays flat, and nothing is there before
+    /// [`EntryWriter::commit`].
+    ///
+    /// # Errors
+    /// [`crate::Error::TooLarge`], after which the older value of the key is gone as after a refused insert;
+    /// [`crate::Error::Closed`].
+    ///
+    /// ```
+    /// # use disk_cache::{ByteSize, CacheKey, DiskCache, InsertOptions};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), disk_cache::Error> {
+    /// # let tmp = tempfile::tempdir().expect("a directory for the example");
+    /// # let cache = DiskCache::builder(tmp.path().join("cache")).capacity(ByteSize::mib(64)).open().await?;
+    /// let key = CacheKey::new("bucket", "video.mp4");
+    /// let mut writer = cache.writer(&key, InsertOptions::new()).await?;
+    /// let follower = writer.follow();
+    /// writer.write("the first ".into()).await?;
+    /// let mut reader = follower.reader();
+    /// assert_eq!(reader.next().await?.as_deref(), Some(&b"the first "[..]));
+    /// writer.write("and the last".into()).await?;
+    /// writer.commit().await?;
+    /// assert_eq!(follower.bytes().await?, "the first and the last");
+    /// # cache.close().await
+    /// # }
+    /// ```
+    pub async fn writer(&self, key: &CacheKey, options: InsertOptions) -> Result<EntryWriter> {
+        let writer = self.inner.engine.writer(key, options).await?;
+        Ok(EntryWriter::new(writer, self.clone()))
+    }
+
+    /// The write in flight of a key, or one exact write, to read along; `None` where there is none. No I/O. What an insert, a
+    /// remove or a purge has overtaken is found by its exact id only.
+    pub fn follow<'a>(&self, target: impl Into<Target<'a>>) -> Option<Follower> {
+        self.inner.engine.follow(target)
+    }
+
+    /// Looks a key up; where it is missing, one `fetch` runs for all that miss it at the same time.
+    ///
+    /// The fetch runs as a task of its own on the caller's tokio runtime and goes on when the first caller goes away. Aborted
+    /// before [`Fill::begin`], it hands over to the next waiter's fetch; after it, followers get
+    /// [`crate::Error::WriterAborted`]. A write of the key that [`DiskCache::writer`] began is followed as well.
+    ///
+    /// # Errors
+    /// Those of [`DiskCache::get`]; [`crate::Error::Fetch`] with what the fetch returned, for all that wait. The next call
+    /// fetches again.
+    ///
+    /// # Cancellation
+    /// The fetch goes on.
+    ///
+    /// ```
+    /// # use disk_cache::{ByteSize, CacheKey, DiskCache, Error, Fetched, InsertOptions};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let tmp = tempfile::tempdir().expect("a directory for the example");
+    /// # let cache = DiskCache::builder(tmp.path().join("cache")).capacity(ByteSize::mib(64)).open().await?;
+    /// let key = CacheKey::new("bucket", "a.txt");
+    /// let fetched = cache
+    ///     .get_or_fetch(&key, |fill| async move {
+    ///         let mut writer = fill.begin(InsertOptions::new().meta("text/plain")).await?;
+    ///         writer.write("from the origin".into()).await?;
+    ///         writer.commit().await
+    ///     })
+    ///     .await?;
+    /// match &fetched {
+    ///     Fetched::Hit(hit) => assert_eq!(hit.bytes().await?, "from the origin"),
+    ///     Fetched::Following(follower) => assert_eq!(follower.bytes().await?, "from the origin"),
+    ///     _ => unreachable!("the fetch stores what it gets"),
+    /// }
+    /// # cache.close().await
+    /// # }
+    /// ```
+    pub async fn get_or_fetch<F, Fut, E>(&self, key: &CacheKey, fetch: F) -> Result<Fetched>
+    where
+        F: FnOnce(Fill) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Inserted, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+    {
+        let cache = self.clone();
+        self.inner.engine.get_or_fetch(key, move |fill| fetch(Fill::new(fill, cache))).await
+    }
+
+    /// [`DiskCache::get_or_fetch`] that does not look first: what is stored is to be replaced. Calls at the same time share
+    /// one fetch.
+    ///
+    /// # Errors
+    /// Those of [`DiskCache::get_or_fetch`].
+    ///
+    /// # Cancellation
+    /// The fetch goes on.
+    pub async fn refetch<F, Fut, E>(&self, key: &CacheKey, fetch: F) -> Result<Fetched>
+    where
+        F: FnOnce(Fill) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Inserted, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+    {
+        let cache = self.clone();
+        self.inner.engine.refetch(key, move |fill| fetch(Fill::new(fill, cache))).await
     }
 
     /// Gives an entry a new meta and expiry and lifts a soft purge, by compare-and-swap; one small record where the body is

@@ -20,6 +20,17 @@ pub(crate) enum Action {
         len: usize,
         level: Durability,
     },
+    /// An insert in pieces.
+    Stream {
+        key: usize,
+        len: usize,
+        level: Durability,
+    },
+    /// A stream that a durable remove overtakes: it must publish nothing, before and after any crash.
+    Overtaken {
+        key: usize,
+        len: usize,
+    },
     Remove {
         key: usize,
         level: Durability,
@@ -72,7 +83,7 @@ impl<B: DiskBackend> Driver<B> {
         let begun = self.now();
         self.serial += 1;
         let (ticket, done, level) = match action {
-            Action::Insert { key, len, level } => {
+            Action::Insert { key, len, level } | Action::Stream { key, len, level } => {
                 let body = super::body(*key as u64, self.serial, *len);
                 let meta = Bytes::from(format!("meta {}", self.serial));
                 // Even keys have a tag, every third a label.
@@ -95,7 +106,11 @@ impl<B: DiskBackend> Driver<B> {
                     ..Stored::default()
                 };
                 let ticket = self.model.insert(begun, &key, stored);
-                let done = self.engine.insert_with(&key, body, options).await;
+                let done = if matches!(action, Action::Stream { .. }) {
+                    stream(&self.engine, &key, &body, options).await
+                } else {
+                    self.engine.insert_with(&key, body, options).await
+                };
                 let done = done.map(|i| assert!(matches!(i, Inserted::Stored { .. }), "{i:?}"));
                 (ticket, done, *level)
             }
@@ -132,6 +147,16 @@ impl<B: DiskBackend> Driver<B> {
                 let key = self.keys[*key].clone();
                 let ticket = self.model.expire(begun, &key);
                 (ticket, self.engine.expire(&key).await.map(|_| ()), Durability::Synced)
+            }
+            Action::Overtaken { key, len } => {
+                let name = self.keys[*key].clone();
+                let mut writer = self.engine.writer(&name, InsertOptions::new()).await?;
+                let failed = writer.write(super::body(*key as u64, self.serial, *len)).await.is_err();
+                let remove = Action::Remove { key: *key, level: Durability::Synced };
+                let removed = Box::pin(self.act(&remove)).await;
+                let done = writer.commit().await;
+                assert!(matches!(done, Ok(Inserted::Superseded)) || failed && done.is_err(), "{done:?}");
+                return removed;
             }
             Action::Flush => {
                 let done = self.engine.flush().await;
@@ -174,4 +199,28 @@ impl<B: DiskBackend> Driver<B> {
         self.engine.check_invariants().unwrap();
         Ok(())
     }
+}
+
+/// Writes a body in pieces, with a follower that must see the very same bytes.
+async fn stream<B: DiskBackend>(
+    engine: &Engine<B>,
+    key: &CacheKey,
+    body: &Bytes,
+    options: InsertOptions,
+) -> Result<Inserted, Error> {
+    let mut writer = engine.writer(key, options).await?;
+    let mut reader = writer.follow().reader();
+    for piece in body.chunks(body.len() / 3 + 1) {
+        if writer.write(body.slice_ref(piece)).await.is_err() {
+            // The commit says the same.
+            break;
+        }
+        assert_eq!(reader.next().await.unwrap().as_deref(), Some(piece), "what was written is readable");
+    }
+    let done = writer.commit().await;
+    match reader.next().await {
+        Ok(None) | Err(Error::WriterAborted) => {}
+        other => panic!("behind the end: {other:?}"),
+    }
+    done
 }

@@ -14,9 +14,12 @@ fn action(rng: &mut Rng, keys: u64) -> Action {
     let key = rng.below(keys) as usize;
     let level = levels[rng.below(4) as usize];
     match rng.below(32) {
-        0..=17 => Action::Insert { key, len: rng.below(512) as usize, level },
-        18..=19 => Action::Insert { key: key % 2, len: 600 + rng.below(2000) as usize, level },
-        20..=22 => Action::Remove { key, level },
+        0..=16 => Action::Insert { key, len: rng.below(512) as usize, level },
+        17 => Action::Stream { key, len: rng.below(512) as usize, level },
+        18 => Action::Insert { key: key % 2, len: 600 + rng.below(2000) as usize, level },
+        19 => Action::Stream { key: key % 2, len: 600 + rng.below(2000) as usize, level },
+        20..=21 => Action::Remove { key, level },
+        22 => Action::Overtaken { key, len: rng.below(2600) as usize },
         23..=25 => Action::UpdateMeta { key },
         26 => Action::Expire { key },
         27 => Action::Flush,

@@ -40,6 +40,31 @@ pub(crate) fn from_reader(first: Bytes, reader: BodyReader) -> Body {
     streamed(stream::iter([Ok(first)]).chain(rest))
 }
 
+/// What a reader of a body in flight gets from where it is to `end`. The last piece of a body whose length is known waits
+/// until the body is whole and stored: a client that asks again finds it, and none is given a whole body that is not.
+pub(crate) fn following(reader: BodyReader, end: Option<u64>, last: bool) -> Body {
+    let pieces = stream::unfold(Some(reader), move |reader| async move {
+        let mut reader = reader?;
+        let piece = match reader.next().await {
+            Ok(piece) => piece?,
+            Err(error) => return Some((Err(BoxError::from(error)), None)),
+        };
+        if end != Some(reader.position()) {
+            return Some((Ok(piece), Some(reader)));
+        }
+        if !last {
+            return Some((Ok(piece), None));
+        }
+        let whole = match reader.next().await {
+            Ok(None) => Ok(piece),
+            Ok(Some(_)) => Err("the body is longer than it should be".into()),
+            Err(error) => Err(error.into()),
+        };
+        Some((whole, None))
+    });
+    streamed(pieces)
+}
+
 /// The same body; `counter` grows by the bytes that go through.
 pub(crate) fn counted(body: Body, counter: Arc<AtomicU64>) -> Body {
     body.map_frame(move |frame| {

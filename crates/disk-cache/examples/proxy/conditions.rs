@@ -35,11 +35,6 @@ impl Conditions {
         }
     }
 
-    /// Whether nothing is asked.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.none_match.is_none() && self.modified_since.is_none() && self.range.is_none()
-    }
-
     /// Whether only some bytes are asked for.
     pub(crate) fn wants_range(&self) -> bool {
         self.range.is_some()

@@ -13,6 +13,7 @@ pub(crate) struct Counters {
     hits: AtomicU64,
     misses: AtomicU64,
     stale: AtomicU64,
+    joined: AtomicU64,
     bypasses: AtomicU64,
     /// Bytes of bodies sent from the cache.
     pub(crate) served: Arc<AtomicU64>,
@@ -27,6 +28,7 @@ impl Counters {
             Verdict::Hit => &self.hits,
             Verdict::Miss => &self.misses,
             Verdict::Stale => &self.stale,
+            Verdict::Joined => &self.joined,
             Verdict::Bypass => &self.bypasses,
         };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -39,6 +41,7 @@ impl Counters {
             hits = n(&self.hits),
             misses = n(&self.misses),
             stale = n(&self.stale),
+            joined = n(&self.joined),
             bypasses = n(&self.bypasses),
             served = %Readable(n(&self.served)),
             fetched = %Readable(n(&self.fetched)),

@@ -1,5 +1,6 @@
 //! Header fields that a proxy drops, adds or joins.
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{self, Entry},
@@ -64,6 +65,13 @@ pub(crate) fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterat
         .flat_map(|line| line.split(','))
         .map(str::trim)
         .filter(|member| !member.is_empty())
+}
+
+/// The words of a field, over all its lines.
+pub(crate) fn words(headers: &HeaderMap, name: &HeaderName) -> Vec<Bytes> {
+    let lines = headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
+    let words = lines.flat_map(|line| line.split(u8::is_ascii_whitespace)).filter(|word| !word.is_empty());
+    words.map(Bytes::copy_from_slice).collect()
 }
 
 /// A directive of `Cache-Control`: `None` where it is missing, otherwise its value, empty where it has none.

@@ -1,11 +1,11 @@
 //! One request that the cache may answer.
 
-use crate::{conditions::Conditions, epochs::Epoch, headers, stored::StoredResponse, vary::VaryIndex};
+use crate::{conditions::Conditions, headers, stored::StoredResponse, vary::VaryIndex};
 use disk_cache::{CacheKey, Hit, MAX_KEY_LEN};
 use http::{Method, header, request::Parts};
 
 /// One request that the cache may answer: a GET or HEAD without a body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Job {
     /// The plain key of the URL.
     pub(crate) key: CacheKey,
@@ -19,12 +19,10 @@ pub(crate) struct Job {
     pub(crate) head_only: bool,
     /// Which headers are known to choose among variants.
     pub(crate) index: VaryIndex,
-    /// The moment before the fetch.
-    pub(crate) epoch: Epoch,
 }
 
 /// A response that the cache has for a request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Found {
     /// Where.
     pub(crate) key: CacheKey,
@@ -36,14 +34,14 @@ pub(crate) struct Found {
 
 impl Job {
     /// A job of a request's header.
-    pub(crate) fn new(key: CacheKey, original: Parts, epoch: Epoch) -> Self {
+    pub(crate) fn new(key: CacheKey, original: Parts) -> Self {
         let mut request = original.clone();
         request.headers = headers::joined(&original.headers);
         request.method = Method::GET;
         let conditions = Conditions::take(&mut request.headers);
         let head_only = original.method == Method::HEAD;
         let conditions = if head_only { conditions.without_range() } else { conditions };
-        Self { key, original, request, conditions, head_only, index: VaryIndex::default(), epoch }
+        Self { key, original, request, conditions, head_only, index: VaryIndex::default() }
     }
 
     /// Whether a request is one for the cache, going by its header.
@@ -52,6 +50,19 @@ impl Job {
         (request.method == Method::GET || request.method == Method::HEAD)
             && !guarded.iter().any(|name| request.headers.contains_key(name))
             && key.as_bytes().len() <= MAX_KEY_LEN
+    }
+
+    /// The key of the request's variant, by these headers.
+    pub(crate) fn key_by(&self, names: &VaryIndex) -> CacheKey {
+        if names.is_empty() {
+            return self.key.clone();
+        }
+        self.key.clone().with_variant(names.variant(&self.request.headers))
+    }
+
+    /// Whether the client wants what is stored to be asked for anew.
+    pub(crate) fn insists(&self) -> bool {
+        headers::directive(&self.request.headers, "no-cache").is_some()
     }
 
     /// Whether the client wants nothing from the origin.

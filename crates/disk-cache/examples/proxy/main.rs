@@ -6,27 +6,23 @@
 
 mod args;
 mod body;
-mod budget;
-mod collector;
 mod conditions;
 mod counters;
 mod entry;
-mod epochs;
 mod error_log;
 mod file_server;
+mod fill;
 mod headers;
 mod http_origin;
 mod job;
 mod listing;
-#[cfg(test)]
-mod memory;
 mod origin;
 mod plan;
 mod proxy;
+mod purge;
 mod range;
 mod selection;
 mod server;
-mod store;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -38,11 +34,10 @@ use crate::{
     file_server::FileServer,
     http_origin::{HttpOrigin, Timeouts},
     origin::Origin,
-    proxy::{MAX_BODY, Proxy},
-    store::Store,
+    proxy::Proxy,
 };
 use clap::Parser as _;
-use disk_cache::{ByteSize, DiskCache};
+use disk_cache::DiskCache;
 use std::{
     error::Error,
     io::{self, IsTerminal as _},
@@ -92,7 +87,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|e| format!("cannot listen on {}: {e}; --listen chooses another address", args.listen))?;
-    let store = open(&place, &args).await?;
+    let cache = open(&place, &args).await?;
     // The handlers first: a signal that comes while the address is being read must not be lost.
     let stop = stop()?;
     tracing::info!(
@@ -101,20 +96,18 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         cache = %place.display(),
         "serving"
     );
-    // The cache takes entries up to half of its capacity; a larger body is not worth collecting.
-    let half = (args.capacity.bytes() / 2).saturating_sub(ByteSize::mib(1).bytes());
-    let proxy = Arc::new(Proxy::new(store, origin).max_body(MAX_BODY.min(ByteSize::bytes_of(half))));
+    let proxy = Arc::new(Proxy::new(cache, origin));
     let reporter = tokio::spawn(report(Arc::clone(&proxy)));
     server::serve(listener, Arc::clone(&proxy), stop).await;
     reporter.abort();
     proxy.log_counters();
-    proxy.store().close().await?;
+    proxy.cache().close().await?;
     tracing::info!("closed");
     Ok(())
 }
 
 /// Logs one line a second.
-async fn report<S: Store>(proxy: Arc<Proxy<S>>) {
+async fn report(proxy: Arc<Proxy>) {
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ticks.tick().await;

@@ -2,65 +2,56 @@
 //!
 //! **Invariants**: no error of the cache fails a request, it only costs a fetch; what is stored is a whole body whose end
 //! was seen, and nothing that was fetched before its URL was invalidated; the cache holds whole responses only, and
-//! ranges and conditions of clients are answered from those.
+//! ranges and conditions of clients are answered from those; of all clients that miss a URL at the same time one asks the
+//! origin, and the others read along.
 
 use crate::{
-    body::{self, Body, BoxError, counted, empty, full, streamed},
-    budget::Budget,
-    collector::Collector,
+    body::{self, Body, counted, empty, full},
     counters::Counters,
     entry::Entry,
-    epochs::Epochs,
     error_log::ErrorLog,
+    fill::{Fetch, Said},
     headers,
     job::{Found, Job},
     origin::{Origin, OriginError},
-    plan::Plan,
+    purge::path_scope,
     selection::Selection,
-    store::Store,
     verdict::Verdict,
 };
-use bytes::Bytes;
-use disk_cache::{ByteSize, CacheKey, Clock, Expiry, Hit, InsertOptions, PurgeScope, SystemClock};
+use disk_cache::{
+    ByteSize, CacheKey, Clock, DiskCache, Error, Fetched, Follower, GetOptions, Hit, SystemClock,
+};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request, response};
-use http_body_util::BodyExt as _;
 use http_cache_semantics::BeforeRequest;
 use hyper::body::Body as _;
 use std::{net::IpAddr, sync::Arc};
-use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 
 /// A caching reverse proxy over one origin and one cache.
 #[derive(Debug)]
-pub(crate) struct Proxy<S> {
-    store: S,
+pub(crate) struct Proxy {
+    cache: DiskCache,
     origin: Origin,
     namespace: String,
     clock: Arc<dyn Clock>,
     max_body: u64,
-    budget: Budget,
-    epochs: Epochs,
     counters: Counters,
     errors: ErrorLog,
 }
 
-/// Larger bodies bypass the cache.
-pub(crate) const MAX_BODY: ByteSize = ByteSize::mib(128);
-/// Memory for all bodies on their way into the cache.
-const COLLECTING: ByteSize = ByteSize::mib(512);
 /// The answer's field that says what the cache had to do with it.
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 
-impl<S: Store> Proxy<S> {
-    /// A proxy with the default limits and the system's clock.
-    pub(crate) fn new(store: S, origin: Origin) -> Self {
+impl Proxy {
+    /// A proxy with the system's clock.
+    pub(crate) fn new(cache: DiskCache, origin: Origin) -> Self {
         Self {
             namespace: origin.namespace(),
-            store,
+            // Half of the capacity is the most that one entry may take.
+            max_body: (cache.stats().capacity / 2).saturating_sub(ByteSize::mib(1).bytes()),
+            cache,
             origin,
             clock: Arc::new(SystemClock),
-            max_body: MAX_BODY.bytes(),
-            budget: Budget::new(COLLECTING.bytes()),
-            epochs: Epochs::new(),
             counters: Counters::default(),
             errors: ErrorLog::default(),
         }
@@ -68,25 +59,40 @@ impl<S: Store> Proxy<S> {
 
     /// With another clock.
     #[cfg(test)]
-    pub(crate) fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// With another limit for bodies than [`MAX_BODY`].
-    pub(crate) fn max_body(mut self, max: ByteSize) -> Self {
+    /// With another length from which on a body that announces it bypasses the cache.
+    #[cfg(test)]
+    pub(crate) fn with_max_body(mut self, max: ByteSize) -> Self {
         self.max_body = max.bytes();
         self
     }
 
     /// The cache.
-    pub(crate) fn store(&self) -> &S {
-        &self.store
+    pub(crate) fn cache(&self) -> &DiskCache {
+        &self.cache
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// Bodies that announce more bytes bypass the cache.
+    pub(crate) fn max_body(&self) -> u64 {
+        self.max_body
+    }
+
+    /// Notes a failure of the cache.
+    pub(crate) fn report(&self, error: &Error) {
+        self.errors.report(error);
     }
 
     /// Logs one line of what was counted.
     pub(crate) fn log_counters(&self) {
-        self.counters.log(&self.store.stats());
+        self.counters.log(&self.cache.stats());
     }
 
     /// Answers a request.
@@ -101,13 +107,12 @@ impl<S: Store> Proxy<S> {
         let Some(uri) = uri else { return text(StatusCode::BAD_REQUEST, "the path does not read\n") };
         let key = CacheKey::new(&self.namespace, uri.to_string());
         if head.method.as_str() == "PURGE" {
-            return self.purge(&key, peer).await;
+            return self.purge(&key, &head.headers, peer).await;
         }
         head.uri = uri;
         headers::forward(&mut head.headers, peer, &self.origin.host());
         if body.is_end_stream() && Job::suits(&head, &key) {
-            let epoch = self.epochs.now(&key);
-            self.cached(Job::new(key, head, epoch)).await
+            Box::pin(self.cached(Job::new(key, head))).await
         } else {
             self.pass(&key, head, body).await
         }
@@ -118,13 +123,21 @@ impl<S: Store> Proxy<S> {
         let mut stale = None;
         let mut request = None;
         if let Some(found) = self.find(&mut job).await {
-            match found.stored.before_request(&job.request, self.clock.now()) {
+            let now = self.clock.now();
+            match found.stored.before_request(&job.request, now) {
                 BeforeRequest::Fresh(head) => {
                     if let Some(answer) = self.serve(&job, &found, head, Verdict::Hit).await {
                         return answer;
                     }
                 }
                 BeforeRequest::Stale { request: revalidation, matches: true } => {
+                    if let Some(head) = found.stored.while_revalidated(&job.request, now)
+                        && let Some(answer) = self.serve(&job, &found, head, Verdict::Stale).await
+                    {
+                        let fetch = self.shared(job, Some(found), revalidation);
+                        tokio::spawn(async move { drop(fetch.await) });
+                        return answer;
+                    }
                     (stale, request) = (Some(found), Some(revalidation));
                 }
                 BeforeRequest::Stale { matches: false, .. } => {}
@@ -135,149 +148,181 @@ impl<S: Store> Proxy<S> {
         }
         if job.head_only {
             // A HEAD brings no body to store, so there is nothing to gain from asking in other words.
-            request = Some(job.original.clone());
+            let request = job.original.clone();
+            return self.alone(job, stale, request, Verdict::Miss).await;
         }
         let request = request.unwrap_or_else(|| job.request.clone());
         self.fetch(job, stale, request).await
     }
 
-    /// From the origin, which is asked for `request`; `found` is what the cache has, no longer fresh.
+    /// The fetch that all share who miss the same key; what it said, if it is this client's own.
+    fn shared(
+        self: &Arc<Self>,
+        job: Job,
+        found: Option<Found>,
+        request: request::Parts,
+    ) -> impl Future<Output = (Result<Fetched, Error>, Option<Said>)> + Send + 'static {
+        let (said, mut heard) = oneshot::channel();
+        let (cache, insists) = (self.cache.clone(), found.is_some() || job.insists());
+        let key = found.as_ref().map_or_else(|| job.key_by(&job.index), |found| found.key.clone());
+        let fetch = Fetch { proxy: Arc::clone(self), job, found, request, said };
+        async move {
+            let fetched = if insists {
+                cache.refetch(&key, |fill| fetch.run(fill)).await
+            } else {
+                cache.get_or_fetch(&key, |fill| fetch.run(fill)).await
+            };
+            (fetched, heard.try_recv().ok())
+        }
+    }
+
+    /// From the origin, together with all that miss the same; `found` is what the cache has, no longer fresh.
     async fn fetch(
+        self: Arc<Self>,
+        mut job: Job,
+        found: Option<Found>,
+        request: request::Parts,
+    ) -> Response<Body> {
+        let (fetched, said) = self.shared(job.clone(), found.clone(), request).await;
+        match (said, fetched) {
+            (Some(Said::Head(head)), Ok(Fetched::Following(follower))) => {
+                self.follow(&job, &follower, head, Verdict::Miss)
+            }
+            (Some(Said::Variant(head, follower)), _) => self.follow(&job, &follower, head, Verdict::Miss),
+            (Some(Said::Confirmed(found, head)), _) => {
+                if let Some(answer) = self.serve(&job, &found, head, Verdict::Hit).await {
+                    return answer;
+                }
+                // Ours does not read.
+                let request = job.request.clone();
+                self.alone(job, None, request, Verdict::Miss).await
+            }
+            (Some(Said::Response(head, body)), _) => {
+                self.deliver(job, found, head, body, Verdict::Bypass).await
+            }
+            (_, Ok(Fetched::Following(follower))) => {
+                if let Some(Entry::Response(stored)) = Entry::decode(follower.meta())
+                    && let BeforeRequest::Fresh(mut head) =
+                        stored.before_request(&job.request, self.clock.now())
+                {
+                    stored.restore(&mut head.headers);
+                    return self.follow(&job, &follower, head, Verdict::Joined);
+                }
+                let request = job.request.clone();
+                self.alone(job, found, request, Verdict::Bypass).await
+            }
+            (_, Err(Error::Fetch(error))) if error.is::<OriginError>() => {
+                if let Some(answer) = self.stand_in(&job, found.as_ref()).await {
+                    return answer;
+                }
+                self.failed(error.downcast_ref(), Verdict::Miss)
+            }
+            (_, fetched) => {
+                if let Err(error) = &fetched
+                    && !matches!(error, Error::Fetch(_))
+                {
+                    self.report(error);
+                }
+                // Stored or confirmed meanwhile, or listed under a variant, which may be on its way.
+                let before = job.key_by(&job.index);
+                if let Some(found) = self.find(&mut job).await
+                    && let BeforeRequest::Fresh(head) =
+                        found.stored.before_request(&job.request, self.clock.now())
+                    && let Some(answer) = self.serve(&job, &found, head, Verdict::Hit).await
+                {
+                    return answer;
+                }
+                let request = job.request.clone();
+                if fetched.is_ok() && job.key_by(&job.index) != before {
+                    return Box::pin(self.fetch(job, None, request)).await;
+                }
+                let verdict = if fetched.is_ok() { Verdict::Bypass } else { Verdict::Miss };
+                self.alone(job, found, request, verdict).await
+            }
+        }
+    }
+
+    /// From the origin without the cache.
+    async fn alone(
         self: Arc<Self>,
         job: Job,
         found: Option<Found>,
         request: request::Parts,
+        verdict: Verdict,
     ) -> Response<Body> {
-        let answer = self.ask(Request::from_parts(request, empty())).await;
-        let failed = answer.as_ref().map_or(true, |response| response.status().is_server_error());
-        let now = self.clock.now();
-        if failed
-            && let Some(found) = &found
-            && let Some(head) = found.stored.if_error(&job.request, now)
-            && let Some(answer) = self.serve(&job, found, head, Verdict::Stale).await
-        {
-            return answer;
-        }
-        let (head, body) = match answer {
-            Ok(response) => response.into_parts(),
-            Err(error) => return self.failed(&error, Verdict::Miss),
-        };
-        if job.head_only {
-            return self.finish(head, body, Verdict::Miss);
-        }
-        let found = match found {
-            Some(mut found) if head.status == StatusCode::NOT_MODIFIED => {
-                if let Some((stored, head)) = found.stored.refreshed(&job.request, &head, now) {
-                    found.stored = stored;
-                    self.refresh(&job, &found).await;
-                    if let Some(answer) = self.serve(&job, &found, head, Verdict::Hit).await {
-                        return answer;
-                    }
-                }
-                // About another response than ours, or ours does not read: once more, for the whole.
-                let request = job.request.clone();
-                return Box::pin(self.fetch(job, None, request)).await;
+        match self.ask(Request::from_parts(request, empty())).await {
+            Ok(response) => {
+                let (mut head, body) = response.into_parts();
+                headers::strip_hop_by_hop(&mut head.headers);
+                self.deliver(job, found, head, body, verdict).await
             }
-            found => found,
-        };
-        self.deliver(job, found, head, body).await
+            Err(error) => match self.stand_in(&job, found.as_ref()).await {
+                Some(answer) => answer,
+                None => self.failed(Some(&error), verdict),
+            },
+        }
     }
 
-    /// Hands a new response to the client, and to the cache if it may be stored.
+    /// Hands a response that is not stored to the client.
     async fn deliver(
         self: Arc<Self>,
         job: Job,
         found: Option<Found>,
         mut head: response::Parts,
         body: Body,
+        verdict: Verdict,
     ) -> Response<Body> {
-        let len = content_length(&head);
-        // Without a length and without chunks the end of the connection ends the body: nothing tells whether it is whole.
-        let has_end = len.is_some() || is_chunked(&head) || body.is_end_stream();
-        headers::strip_hop_by_hop(&mut head.headers);
-        let plan = if has_end && len.unwrap_or(0) <= self.max_body {
-            Plan::of(&job, &head, self.clock.now())
-        } else {
-            None
-        };
-        let Some(plan) = plan else {
-            if let Some(found) = found
-                && !head.status.is_server_error()
-            {
-                // The origin has a new response, which replaces ours although it is not to be kept.
-                self.store.remove(&found.key).await.map_err(|e| self.errors.report(&e)).ok();
-            }
-            if job.conditions.wants_range() && head.status == StatusCode::OK {
-                // Ours was a request for the whole, and most of it would be thrown away.
-                drop(body);
-                return self.pass(&job.key, job.original, empty()).await;
-            }
-            if job.conditions.select(head.status, &head.headers, 0) == Selection::NotModified {
-                Selection::NotModified.apply(&mut head, 0);
-                return self.finish(head, empty(), Verdict::Bypass);
-            }
-            return self.finish(head, body, Verdict::Bypass);
-        };
-        let collector = Collector::new(len, self.max_body, &self.budget);
-        if job.conditions.is_empty() {
-            if head.status == StatusCode::OK {
-                head.headers.entry(header::ACCEPT_RANGES).or_insert(HeaderValue::from_static("bytes"));
-            }
-            let (sender, mut receiver) = mpsc::channel(2);
-            tokio::spawn(Self::pump(Arc::clone(&self), body, len, collector, plan, sender));
-            let pieces = futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx));
-            return self.finish(head, streamed(pieces), Verdict::Miss);
+        if head.status.is_server_error()
+            && let Some(answer) = self.stand_in(&job, found.as_ref()).await
+        {
+            return answer;
         }
-        match collect(body, collector).await {
-            Ok(Some(whole)) => {
-                self.keep(plan, whole.clone()).await;
-                let len = whole.len() as u64;
-                let range = job.conditions.select(head.status, &head.headers, len).apply(&mut head, len);
-                let part = whole.slice(range.start as usize..range.end as usize);
-                self.finish(head, full(part), Verdict::Miss)
-            }
-            Ok(None) => self.pass(&job.key, job.original, empty()).await,
-            Err(error) => self.failed(&OriginError::Unreachable(error.to_string()), Verdict::Miss),
+        if job.head_only {
+            return self.finish(head, body, verdict);
         }
+        if job.conditions.wants_range() && head.status == StatusCode::OK {
+            // Ours was a request for the whole, and most of it would be thrown away.
+            drop(body);
+            return self.pass(&job.key, job.original, empty()).await;
+        }
+        if job.conditions.select(head.status, &head.headers, 0) == Selection::NotModified {
+            Selection::NotModified.apply(&mut head, 0);
+            return self.finish(head, empty(), verdict);
+        }
+        self.finish(head, body, verdict)
     }
 
-    /// Sends a body to the client as it comes, and stores it when it is whole, before the client sees its end: a client
-    /// that asks again finds it.
-    async fn pump(
-        self: Arc<Self>,
-        mut body: Body,
-        len: Option<u64>,
-        collector: Collector,
-        plan: Plan,
-        client: mpsc::Sender<Result<Bytes, BoxError>>,
-    ) {
-        let mut collector = Some(collector);
-        let mut passed = 0;
-        let mut last = None;
-        while let Some(frame) = body.frame().await {
-            let data = match frame.map(hyper::body::Frame::into_data) {
-                Ok(Ok(data)) => data,
-                Ok(Err(_trailers)) => continue,
-                Err(error) => {
-                    // Nobody listens any more: fine, the error was for them.
-                    client.send(Err(error)).await.ok();
-                    return;
-                }
-            };
-            passed += data.len() as u64;
-            collector = collector.and_then(|mut c| c.push(&data).then_some(c));
-            if len == Some(passed) {
-                last = Some(data);
-            } else if client.send(Ok(data)).await.is_err() {
-                return;
+    /// What the cache has, where the origin fails and that is allowed.
+    async fn stand_in(&self, job: &Job, found: Option<&Found>) -> Option<Response<Body>> {
+        let found = found?;
+        let head = found.stored.if_error(&job.request, self.clock.now())?;
+        self.serve(job, found, head, Verdict::Stale).await
+    }
+
+    /// Answers from a body on its way.
+    fn follow(
+        &self,
+        job: &Job,
+        follower: &Follower,
+        mut head: response::Parts,
+        verdict: Verdict,
+    ) -> Response<Body> {
+        let mut reader = follower.reader();
+        let Some(len) = content_length(&head).or_else(|| follower.len()) else {
+            // Of a body whose length nobody knows yet all is a correct answer to a request for a part.
+            if job.conditions.select(head.status, &head.headers, 0) == Selection::NotModified {
+                Selection::NotModified.apply(&mut head, 0);
+                return self.finish(head, empty(), verdict);
             }
+            return self.finish(head, body::following(reader, None, true), verdict);
+        };
+        let range = job.conditions.select(head.status, &head.headers, len).apply(&mut head, len);
+        let last = range.end == len;
+        let end = if last { None } else { Some(range.end) };
+        if range.is_empty() || reader.seek(range.start, end).is_err() {
+            return self.finish(head, empty(), verdict);
         }
-        if let Some(whole) = collector.and_then(Collector::finish) {
-            self.keep(plan, whole).await;
-        }
-        if let Some(last) = last {
-            client.send(Ok(last)).await.ok();
-        }
+        self.finish(head, body::following(reader, Some(range.end), last), verdict)
     }
 
     /// Straight to the origin and back.
@@ -288,7 +333,7 @@ impl<S: Store> Proxy<S> {
         let changed =
             answer.as_ref().map_or(true, |r| r.status().is_success() || r.status().is_redirection());
         if !safe && changed {
-            self.invalidate(key).await;
+            self.invalidate(path_scope(key)).await;
         }
         match answer {
             Ok(response) => {
@@ -296,28 +341,13 @@ impl<S: Store> Proxy<S> {
                 headers::strip_hop_by_hop(&mut head.headers);
                 self.finish(head, body, Verdict::Bypass)
             }
-            Err(error) => self.failed(&error, Verdict::Bypass),
+            Err(error) => self.failed(Some(&error), Verdict::Bypass),
         }
     }
 
-    /// Removes all variants of a URL.
-    async fn purge(&self, key: &CacheKey, peer: IpAddr) -> Response<Body> {
-        if !peer.to_canonical().is_loopback() {
-            return text(StatusCode::FORBIDDEN, "only this machine may purge\n");
-        }
-        let known = self.store.contains(key);
-        if !self.invalidate(key).await {
-            return text(StatusCode::INTERNAL_SERVER_ERROR, "gone for now, but not noted on the disk\n");
-        }
-        if known { text(StatusCode::OK, "purged\n") } else { text(StatusCode::NOT_FOUND, "was not cached\n") }
-    }
-
-    /// Removes all variants of a URL, and keeps fetches under way from storing what they got before.
-    async fn invalidate(&self, key: &CacheKey) -> bool {
-        self.epochs.bump(key);
-        let namespace = Bytes::copy_from_slice(key.namespace());
-        let scope = PurgeScope::Path { namespace, path: Bytes::copy_from_slice(key.path()) };
-        self.store.purge(scope).await.map_err(|e| self.errors.report(&e)).is_ok()
+    /// Removes one response.
+    pub(crate) async fn forget(&self, key: &CacheKey) {
+        self.cache.remove(key).await.map_err(|e| self.report(&e)).ok();
     }
 
     /// What the cache has for a request, fresh or not.
@@ -327,7 +357,7 @@ impl<S: Store> Proxy<S> {
             Entry::Response(stored) => return Some(Found { key: job.key.clone(), hit, stored: *stored }),
             Entry::Vary(names) => names,
         };
-        let key = job.key.clone().with_variant(names.variant(&job.request.headers));
+        let key = job.key_by(&names);
         job.index = names;
         match self.load(&key).await? {
             (hit, Entry::Response(stored)) => Some(Found { key, hit, stored: *stored }),
@@ -336,7 +366,7 @@ impl<S: Store> Proxy<S> {
     }
 
     async fn load(&self, key: &CacheKey) -> Option<(Hit, Entry)> {
-        let hit = self.store.get(key).await.map_err(|e| self.errors.report(&e)).ok()??;
+        let hit = self.cache.get_with(key, GetOptions::new()).await.map_err(|e| self.report(&e)).ok()??;
         let entry = Entry::decode(hit.meta())?;
         Some((hit, entry))
     }
@@ -361,52 +391,13 @@ impl<S: Store> Proxy<S> {
             Err(error) => Err(error),
         };
         // The first piece is read before the head is sent: as long as nothing was sent the origin can stand in.
-        let first = first.map_err(|e| self.errors.report(&e)).ok()??;
+        let first = first.map_err(|e| self.report(&e)).ok()??;
         let body = counted(body::from_reader(first, reader), Arc::clone(&self.counters.served));
         Some(self.finish(head, body, verdict))
     }
 
-    /// Writes down that a response was revalidated.
-    async fn refresh(&self, job: &Job, found: &Found) {
-        let expiry = found.stored.expiry(self.clock.now());
-        let entry = Entry::Response(Box::new(found.stored.clone()));
-        let Some(meta) = entry.encode() else { return };
-        if self.epochs.still(job.epoch) {
-            let done = self.store.refresh(&found.key, &found.hit, meta, expiry).await;
-            done.map_err(|e| self.errors.report(&e)).ok();
-            self.take_back(&found.key, job.epoch).await;
-        }
-    }
-
-    /// Stores a whole response.
-    async fn keep(&self, plan: Plan, body: Bytes) {
-        if !self.epochs.still(plan.epoch) {
-            return;
-        }
-        // The list first: a variant that no list leads to is room wasted, a list that leads nowhere a plain miss.
-        if let Some((key, meta)) = plan.index
-            && !self.insert(&key, Bytes::new(), meta, Expiry::Never).await
-        {
-            return;
-        }
-        self.insert(&plan.key, body, plan.meta, plan.expiry).await;
-        self.take_back(&plan.key, plan.epoch).await;
-    }
-
-    async fn insert(&self, key: &CacheKey, body: Bytes, meta: Bytes, expiry: Expiry) -> bool {
-        let options = InsertOptions::new().meta(meta).expiry(expiry);
-        self.store.insert_with(key, body, options).await.map_err(|e| self.errors.report(&e)).is_ok()
-    }
-
-    /// Removes what was stored while its URL was being invalidated.
-    async fn take_back(&self, key: &CacheKey, epoch: crate::epochs::Epoch) {
-        if !self.epochs.still(epoch) {
-            self.store.remove(key).await.map_err(|e| self.errors.report(&e)).ok();
-        }
-    }
-
     /// Asks the origin, and counts the bytes that come.
-    async fn ask(&self, request: Request<Body>) -> Result<Response<Body>, OriginError> {
+    pub(crate) async fn ask(&self, request: Request<Body>) -> Result<Response<Body>, OriginError> {
         let response = self.origin.fetch(request).await?;
         // Wrapping a body that has ended would hide that it has.
         Ok(response.map(|body| {
@@ -414,12 +405,12 @@ impl<S: Store> Proxy<S> {
         }))
     }
 
-    fn failed(&self, error: &OriginError, verdict: Verdict) -> Response<Body> {
+    fn failed(&self, error: Option<&OriginError>, verdict: Verdict) -> Response<Body> {
         let status = match error {
-            OriginError::Unreachable(_) => StatusCode::BAD_GATEWAY,
-            OriginError::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Some(OriginError::Timeout) => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::BAD_GATEWAY,
         };
-        tracing::debug!(%error, "no answer from the origin");
+        tracing::debug!(?error, "no answer from the origin");
         let (head, body) = text(status, "the origin does not answer\n").into_parts();
         self.finish(head, body, verdict)
     }
@@ -435,29 +426,17 @@ impl<S: Store> Proxy<S> {
     }
 }
 
-/// Collects a whole body; `None` where it is too large.
-async fn collect(mut body: Body, mut collector: Collector) -> Result<Option<Bytes>, BoxError> {
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame?.into_data()
-            && !collector.push(&data)
-        {
-            return Ok(None);
-        }
-    }
-    collector.finish().map(Some).ok_or_else(|| "the body is shorter than it should be".into())
-}
-
-fn content_length(head: &response::Parts) -> Option<u64> {
+pub(crate) fn content_length(head: &response::Parts) -> Option<u64> {
     head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-fn is_chunked(head: &response::Parts) -> bool {
+pub(crate) fn is_chunked(head: &response::Parts) -> bool {
     headers::list(&head.headers, &header::TRANSFER_ENCODING)
         .any(|coding| coding.eq_ignore_ascii_case("chunked"))
 }
 
 /// An answer of our own.
-fn text(status: StatusCode, words: &'static str) -> Response<Body> {
+pub(crate) fn text(status: StatusCode, words: &'static str) -> Response<Body> {
     let mut response = Response::new(full(words));
     *response.status_mut() = status;
     let fields = response.headers_mut();

@@ -3,7 +3,6 @@
 use crate::{
     body::{Body, BoxError},
     proxy::Proxy,
-    store::Store,
 };
 use http_body_util::BodyExt as _;
 use hyper::{server::conn::http1, service::service_fn};
@@ -21,15 +20,13 @@ use tokio::{
 const MAX_CONNECTIONS: usize = 1024;
 /// How long a client may take over a request's header, and may leave a connection unused.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a request's header, and of an answer that waits for a slow client.
+const BUFFER: usize = 64 << 10;
 /// How long requests under way may take when the proxy is to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves until `stop`, then lets requests under way finish.
-pub(crate) async fn serve<S: Store>(
-    listener: TcpListener,
-    proxy: Arc<Proxy<S>>,
-    stop: impl Future<Output = ()>,
-) {
+pub(crate) async fn serve(listener: TcpListener, proxy: Arc<Proxy>, stop: impl Future<Output = ()>) {
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut stop = pin!(stop);
@@ -66,10 +63,10 @@ pub(crate) async fn serve<S: Store>(
     }
 }
 
-fn connection<S: Store>(
+fn connection(
     stream: TcpStream,
     peer: IpAddr,
-    proxy: Arc<Proxy<S>>,
+    proxy: Arc<Proxy>,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Output = Result<(), hyper::Error>> + Send {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "latency may suffer");
@@ -77,10 +74,11 @@ fn connection<S: Store>(
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let request = request.map(|body| -> Body { body.map_err(BoxError::from).boxed_unsync() });
         let proxy = Arc::clone(&proxy);
-        async move { Ok::<_, Infallible>(proxy.handle(request, peer).await) }
+        async move { Ok::<_, Infallible>(Box::pin(proxy.handle(request, peer)).await) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service)
 }

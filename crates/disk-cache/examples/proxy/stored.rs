@@ -26,6 +26,9 @@ pub(crate) struct StoredResponse {
     verbatim: HeaderMap,
     /// Seconds for which it may be served stale where the origin fails; `None` where that is forbidden.
     stale_if_error: Option<u64>,
+    /// Seconds for which it may be served stale while it is revalidated.
+    #[serde(default)]
+    stale_while_revalidate: u64,
     /// The request headers that chose it.
     vary: VaryIndex,
 }
@@ -40,7 +43,7 @@ impl StoredResponse {
             return None;
         }
         let policy = CachePolicy::new_options(&slim(request, &vary), &response, now, CacheOptions::default());
-        let stale_if_error = stale_if_error(&response.headers);
+        let (stale_if_error, stale_while_revalidate) = stale(&response.headers);
         let fresh = policy.time_to_live(now) > Duration::ZERO;
         if response.headers.remove(header::SET_COOKIE).is_some() && !fresh {
             // Revalidated, it would hand one client's cookie to another.
@@ -49,7 +52,7 @@ impl StoredResponse {
         let validators = [header::ETAG, header::LAST_MODIFIED];
         let useful =
             fresh || stale_if_error > Some(0) || validators.iter().any(|v| response.headers.contains_key(v));
-        useful.then_some(Self { policy, verbatim, stale_if_error, vary })
+        useful.then_some(Self { policy, verbatim, stale_if_error, stale_while_revalidate, vary })
     }
 
     /// Whether it answers a request, and if not what to ask the origin.
@@ -57,11 +60,24 @@ impl StoredResponse {
         self.policy.before_request(request, now)
     }
 
-    /// Its head for a request that the origin failed to answer, if that is allowed. The rules do not know
-    /// `stale-if-error`, they know `max-stale`: the request is taken to say it for as long.
+    /// Its head for a request that the origin failed to answer, if that is allowed.
     pub(crate) fn if_error(&self, request: &request::Parts, now: SystemTime) -> Option<response::Parts> {
         let wished = headers::directive(&request.headers, "stale-if-error").and_then(|s| s.parse().ok());
-        let allowed = self.stale_if_error?.max(wished.unwrap_or(0));
+        self.stale_for(self.stale_if_error?.max(wished.unwrap_or(0)), request, now)
+    }
+
+    /// Its head for a request that is answered while the origin is asked whether it still holds, if that is allowed.
+    pub(crate) fn while_revalidated(
+        &self,
+        request: &request::Parts,
+        now: SystemTime,
+    ) -> Option<response::Parts> {
+        self.stale_for(self.stale_while_revalidate, request, now)
+    }
+
+    /// Its head where it may be stale for so many seconds. The rules do not know that, they know `max-stale`: the request is
+    /// taken to say it for as long.
+    fn stale_for(&self, allowed: u64, request: &request::Parts, now: SystemTime) -> Option<response::Parts> {
         let mut tolerant = request.clone();
         let directives = headers::list(&request.headers, &header::CACHE_CONTROL)
             .filter(|d| !d.to_ascii_lowercase().starts_with("max-stale"))
@@ -97,8 +113,9 @@ impl StoredResponse {
         let response = response_of(not_modified, joined);
         match self.policy.after_response(&slim(request, &self.vary), &response, now) {
             AfterResponse::NotModified(policy, head) => {
-                let stale_if_error = stale_if_error(&head.headers);
-                Some((Self { policy, verbatim, stale_if_error, vary: self.vary.clone() }, head))
+                let (stale_if_error, stale_while_revalidate) = stale(&head.headers);
+                let vary = self.vary.clone();
+                Some((Self { policy, verbatim, stale_if_error, stale_while_revalidate, vary }, head))
             }
             AfterResponse::Modified(..) => None,
         }
@@ -116,7 +133,8 @@ impl StoredResponse {
 
     /// How long to keep it.
     pub(crate) fn expiry(&self, now: SystemTime) -> Expiry {
-        let stale = Duration::from_secs(self.stale_if_error.unwrap_or(0)).max(KEEP_STALE);
+        let longest = self.stale_if_error.unwrap_or(0).max(self.stale_while_revalidate);
+        let stale = Duration::from_secs(longest).max(KEEP_STALE);
         Expiry::After(self.policy.time_to_live(now).saturating_add(stale).min(KEEP_MOST))
     }
 }
@@ -164,11 +182,13 @@ fn slim(request: &request::Parts, vary: &VaryIndex) -> request::Parts {
     parts
 }
 
-/// For how many seconds a response may be served stale where the origin fails; `None` for one that must be revalidated.
-fn stale_if_error(headers: &HeaderMap) -> Option<u64> {
+/// For how many seconds a response may be served stale where the origin fails, `None` for one that must be revalidated, and
+/// for how many while it is revalidated.
+fn stale(headers: &HeaderMap) -> (Option<u64>, u64) {
     let forbidden = ["no-cache", "must-revalidate", "proxy-revalidate"];
     if forbidden.iter().any(|name| headers::directive(headers, name).is_some()) {
-        return None;
+        return (None, 0);
     }
-    Some(headers::directive(headers, "stale-if-error").and_then(|s| s.parse().ok()).unwrap_or(0))
+    let seconds = |name| headers::directive(headers, name).and_then(|s| s.parse().ok()).unwrap_or(0);
+    (Some(seconds("stale-if-error")), seconds("stale-while-revalidate"))
 }

@@ -11,6 +11,8 @@ pub(crate) enum Verdict {
     Miss,
     /// From the cache although it is no longer fresh, because the origin failed and the response allows it.
     Stale,
+    /// From the origin, with a fetch that another client's request had begun.
+    Joined,
     /// From the origin, and not to be cached.
     Bypass,
 }
@@ -22,6 +24,7 @@ impl Verdict {
             Self::Hit => "HIT",
             Self::Miss => "MISS",
             Self::Stale => "STALE",
+            Self::Joined => "JOINED",
             Self::Bypass => "BYPASS",
         })
     }

@@ -25,7 +25,7 @@ async fn what_must_not_be_stored_bypasses_the_cache() {
             let answer = setup.get("/").await;
             assert_eq!((answer.cache(), answer.text()), ("BYPASS", "secret"), "{control}");
         }
-        assert_eq!((script.count(), setup.cache.len()), (2, 0), "{control}");
+        assert_eq!((script.count(), setup.entries()), (2, 0), "{control}");
     }
 }
 
@@ -48,7 +48,7 @@ async fn a_cookie_is_not_handed_to_the_next_client() {
     let script = Script::start(|_| ok(&[("set-cookie", "id=1"), ("etag", "\"1\"")], "body")).await;
     let setup = Setup::before(&script.url).await;
     assert_eq!(setup.get("/").await.cache(), "BYPASS");
-    assert_eq!(setup.cache.len(), 0);
+    assert_eq!(setup.entries(), 0);
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn a_response_that_is_no_longer_to_be_kept_drives_the_old_one_out() {
     setup.get("/").await;
     setup.pass_time(61);
     assert_eq!(setup.get("/").await.cache(), "BYPASS");
-    assert_eq!(setup.cache.len(), 0);
+    assert_eq!(setup.entries(), 0);
 }
 
 #[tokio::test]
@@ -242,7 +242,7 @@ async fn a_head_is_answered_from_a_stored_get() {
     let script = Script::start(|_| ok(&[("cache-control", "max-age=60")], "body")).await;
     let setup = Setup::before(&script.url).await;
     let miss = setup.head("/").await;
-    assert_eq!((miss.cache(), miss.header("content-length"), setup.cache.len()), ("MISS", "4", 0));
+    assert_eq!((miss.cache(), miss.header("content-length"), setup.entries()), ("MISS", "4", 0));
     setup.get("/").await;
     let hit = setup.head("/").await;
     assert_eq!((hit.cache(), hit.text(), hit.header("content-length")), ("HIT", "", "4"));

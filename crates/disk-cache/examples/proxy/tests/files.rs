@@ -115,7 +115,7 @@ async fn what_lies_outside_or_is_hidden_is_refused() {
         assert!(answer.status.is_client_error(), "{path}: {}", answer.status);
         assert_eq!((answer.cache(), answer.text().contains("secret")), ("BYPASS", false), "{path}");
     }
-    assert_eq!(setup.cache.len(), 0);
+    assert_eq!(setup.entries(), 0);
     #[cfg(unix)]
     assert_eq!(setup.get("/in").await.text(), "fine");
     let answer = setup.send(Method::PUT, "/inside.txt", &[], "x").await;

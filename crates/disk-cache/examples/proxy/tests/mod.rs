@@ -1,6 +1,7 @@
 //! Scenarios over real sockets: a client, the proxy, and an origin that answers as it is told.
 
 mod caching;
+mod coalescing;
 mod failures;
 mod files;
 mod ranges;
@@ -10,13 +11,12 @@ use crate::{
     body::{Body, full},
     file_server::FileServer,
     http_origin::{HttpOrigin, Timeouts},
-    memory::MemoryCache,
     origin::Origin,
     proxy::Proxy,
     server,
 };
 use bytes::Bytes;
-use disk_cache::{BoxFuture, ByteSize, ManualClock};
+use disk_cache::{BackendChoice, BoxFuture, ByteSize, DiskCache, ManualClock};
 use http::{HeaderMap, Method, Request, Response, StatusCode, request::Parts};
 use http_body_util::{BodyExt as _, Collected, Full};
 use hyper::{body::Incoming, service::service_fn};
@@ -100,8 +100,21 @@ async fn raw_origin(answer: &'static [u8]) -> String {
 /// The proxy with its cache and clock at hand.
 struct Setup {
     address: SocketAddr,
-    cache: MemoryCache,
+    cache: DiskCache,
     clock: Arc<ManualClock>,
+    dir: tempfile::TempDir,
+}
+
+async fn open(dir: &Path, max_body: u64, clock: &Arc<ManualClock>) -> DiskCache {
+    DiskCache::builder(dir.join("cache"))
+        .capacity(ByteSize::mib(16))
+        .min_free_space(ByteSize::default())
+        .max_entry_size(ByteSize::bytes_of(max_body))
+        .backend(BackendChoice::Tokio)
+        .clock(Arc::clone(clock) as _)
+        .open()
+        .await
+        .unwrap()
 }
 
 /// The limit for bodies in these tests.
@@ -121,15 +134,36 @@ impl Setup {
     }
 
     async fn over(origin: Origin) -> Self {
-        let cache = MemoryCache::default();
+        Self::limited(origin, MAX_BODY).await
+    }
+
+    /// With a cache that takes bodies of so many bytes.
+    async fn limited(origin: Origin, max: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(SystemTime::now()));
+        let cache = open(dir.path(), max, &clock).await;
         let proxy = Proxy::new(cache.clone(), origin)
-            .clock(Arc::clone(&clock) as _)
-            .max_body(ByteSize::bytes_of(MAX_BODY));
+            .with_clock(Arc::clone(&clock) as _)
+            .with_max_body(ByteSize::bytes_of(max));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(server::serve(listener, Arc::new(proxy), std::future::pending()));
-        Self { address, cache, clock }
+        Self { address, cache, clock, dir }
+    }
+
+    /// How many entries the cache has.
+    fn entries(&self) -> u64 {
+        self.cache.stats().entries
+    }
+
+    /// Inverts every byte of the log.
+    async fn damage(&self) {
+        self.cache.flush().await.unwrap();
+        for file in std::fs::read_dir(self.dir.path().join("cache/segments")).unwrap() {
+            let path = file.unwrap().path();
+            let bytes: Vec<u8> = std::fs::read(&path).unwrap().iter().map(|byte| !byte).collect();
+            std::fs::write(path, bytes).unwrap();
+        }
     }
 
     async fn get(&self, path: &str) -> Answer {

@@ -82,5 +82,5 @@ async fn a_range_of_what_is_not_to_be_stored_is_left_to_the_origin() {
     let setup = Setup::before(&script.url).await;
     let part = setup.get_with("/", &[("range", "bytes=2-4")]).await;
     assert_eq!((part.status, part.cache(), part.text()), (StatusCode::PARTIAL_CONTENT, "BYPASS", "234"));
-    assert_eq!(setup.cache.len(), 0);
+    assert_eq!(setup.entries(), 0);
 }

@@ -116,7 +116,7 @@ async fn a_purge_removes_all_variants_of_a_url() {
         assert_eq!(setup.get_with("/", accept).await.cache(), "MISS");
         assert_eq!(setup.get_with("/other", accept).await.cache(), "HIT");
     }
-    setup.cache.set_failing(true);
+    setup.cache.close().await.unwrap();
     assert_eq!(setup.purge("/").await.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(script.count(), 6);
 }
@@ -125,7 +125,9 @@ async fn a_purge_removes_all_variants_of_a_url() {
 async fn only_this_machine_may_purge() {
     let script = Script::start(|_| ok(&[("cache-control", "max-age=60")], "body")).await;
     let origin = Origin::Http(HttpOrigin::new(&script.url, Timeouts::default()).unwrap());
-    let proxy = Arc::new(Proxy::new(MemoryCache::default(), origin));
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(SystemTime::now()));
+    let proxy = Arc::new(Proxy::new(open(dir.path(), MAX_BODY, &clock).await, origin));
     for (peer, expected) in
         [("192.0.2.1", 403), ("::ffff:192.0.2.1", 403), ("::1", 404), ("::ffff:127.0.0.1", 404)]
     {
@@ -155,7 +157,7 @@ async fn what_was_fetched_before_a_purge_is_not_stored_after_it() {
         go.notify_one();
     };
     let (answer, ()) = tokio::join!(setup.get("/"), purge);
-    assert_eq!((answer.text(), setup.cache.len()), ("old", 0));
+    assert_eq!((answer.text(), setup.entries()), ("old", 0));
 }
 
 #[tokio::test]
