@@ -295,6 +295,7 @@ pub(crate) fn main(cases: &'static [Case]) -> ExitCode {
 
 /// [`main`], with arguments of its own.
 pub(crate) fn run(arguments: Arguments, cases: &'static [Case]) -> ExitCode {
+    cache_testkit::log_to_file();
     let both = [("tokio", BackendChoice::Tokio), ("io_uring", BackendChoice::IoUring)];
     let trials = both.into_iter().flat_map(|(prefix, backend)| {
         cases.iter().map(move |case| {
