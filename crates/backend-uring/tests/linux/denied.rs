@@ -2,15 +2,14 @@
 //! off again: this program starts itself.
 #![allow(clippy::print_stdout, reason = "the child answers that way")]
 
-use crate::common;
+use crate::{
+    common,
+    deny::{ENTER, REGISTER, SETUP, deny},
+};
 
 use backend_uring::{UringBackend, UringOptions};
 use libtest_mimic::Trial;
 use std::process::{Command, ExitCode, Output};
-
-const SETUP: u32 = 425;
-const ENTER: u32 = 426;
-const REGISTER: u32 = 427;
 
 /// What the child does, the calls that are denied to it and the errno that they give.
 const CHILD: &str = "IO_URING_DENIED";
@@ -99,23 +98,4 @@ fn child(orders: &str) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
-}
-
-/// Denies system calls to this process from now on, by a classic BPF filter on their numbers.
-fn deny(calls: &[u32], errno: i32) {
-    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
-    // The number is the first field of `seccomp_data`.
-    let mut filter = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
-    for &call in calls {
-        let code = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-        filter.push(libc::sock_filter { code, jt: 0, jf: 1, k: call });
-        filter.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno.unsigned_abs()));
-    }
-    filter.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW));
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: the program points to `filter`, which outlives both calls; the kernel copies it.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
-    }
 }
