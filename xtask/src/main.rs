@@ -10,6 +10,7 @@
 mod ci;
 mod docker;
 mod interrupt;
+mod kernel;
 mod lowest;
 mod outcome;
 mod plan;
@@ -53,6 +54,7 @@ fn run(command: Command) -> Ran {
         Command::BuildLinux { place, args } => docker::linux::build(&place, &args).map(Outcome::from),
         Command::BaseImage { from } => docker::base_image::make(from).map(Outcome::from),
         Command::Seccomp { file } => docker::seccomp::print(&file).map(Outcome::from),
+        Command::TestKernel { kernel } => kernel::test(kernel.as_deref()),
         Command::Watch => watch::run_forever().map(Outcome::from),
     }
 }

@@ -68,6 +68,12 @@ pub(crate) enum Command {
     },
     /// Print an engine's seccomp profile with io_uring allowed
     Seccomp { file: PathBuf },
+    /// The backends on an old kernel, in an emulated machine that is killed
+    TestKernel {
+        /// Debian's kernel of this series: 5.10 (which has the io_uring of 5.15) or 6.1; both without it
+        #[arg(value_parser = ["5.10", "6.1"])]
+        kernel: Option<String>,
+    },
     /// On every change under crates/: the tests here, then in the container
     Watch,
 }

@@ -145,7 +145,9 @@ fn ignored(test: &str) -> Option<(String, String)> {
         Some((kind, name)) => (kind, name),
         None => ("", before),
     };
-    let after = after.trim_start_matches([',', ' ', '(']).trim_end_matches(')');
+    let after = after.trim_start_matches([',', ' ']);
+    // A reason of several lines has its closing bracket on a later one.
+    let after = after.strip_prefix('(').map_or(after, |inner| inner.strip_suffix(')').unwrap_or(inner));
     let reason = if after.is_empty() { kind } else { after };
     Some((name.trim().to_owned(), if reason.is_empty() { "no reason given" } else { reason }.to_owned()))
 }
