@@ -142,7 +142,7 @@ fn mode(image: &Image, mode: &'static str, profile: &str, args: &[String]) -> Re
         _ => report.complaints_if_denied(args.is_empty()),
     };
     match status.code() {
-        Some(137) => complaints.insert(0, "the container was killed".to_owned()),
+        Some(137) => complaints = vec!["the container was killed".to_owned()],
         Some(code) if code != 0 && complaints.is_empty() => {
             complaints.push(format!("ended with code {code}"));
         }

@@ -5,22 +5,23 @@
 /bin/busybox mount -t devtmpfs dev /dev
 /bin/busybox --install -s /bin
 export PATH=/bin
-for module in virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk; do
-  if [ -f /modules/$module.ko ]; then
-    insmod /modules/$module.ko || echo "machine: no $module"
-  fi
+# Which needs which differs from kernel to kernel: those that were too early come again.
+for round in 1 2 3; do
+  for module in /modules/*.ko; do
+    insmod "$module" 2>/dev/null
+  done
 done
 for word in $(cat /proc/cmdline); do
   case $word in disk_cache.*) export "${word#disk_cache.}" ;; esac
 done
 mkdir -p "$folder"
-mount -t ext4 /dev/vda "$folder" || echo "machine: no disk"
+mount -t ext4 /dev/vda "$folder" || { echo "machine: no disk"; poweroff -f; }
 echo "machine: Linux $(uname -r)"
 case $phase in
   tests)
     export DISK_CACHE_REQUIRE_IO_URING=1
     for test in /tests/*; do
-      "$test"
+      "$test" --color never
       echo "machine: $(basename "$test") ended with $?"
     done
     ;;

@@ -70,7 +70,7 @@ impl Machine {
         let boot = fs::read_dir(root.join("boot")).map_err(|e| format!("{}: {e}", root.display()))?.flatten();
         let kernel = boot.map(|entry| entry.path()).find(|path| path.to_string_lossy().contains("/vmlinuz-"));
         let kernel = kernel.ok_or_else(|| format!("{}: no kernel", root.display()))?;
-        Ok(Self { kernel, initial, disk, folder: folder.join("tmp") })
+        Ok(Self { kernel, initial, disk, folder: folder.join(super::TARGET).join("tmp") })
     }
 
     /// Runs every test binary; gives how many tests passed.

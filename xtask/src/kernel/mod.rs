@@ -39,7 +39,7 @@ pub(crate) fn test(kernel: Option<&str>) -> Ran {
         return Ok(Outcome::Skipped(format!("{program} is not installed: apt-get install {package}")));
     }
     let folder = repo().join("target/kernel");
-    fs::create_dir_all(folder.join("tmp")).map_err(|e| format!("{}: {e}", folder.display()))?;
+    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let kernels: Vec<_> =
         debian::KERNELS.iter().filter(|k| kernel.is_none_or(|wanted| k.series == wanted)).collect();
     let mut files = Vec::new();

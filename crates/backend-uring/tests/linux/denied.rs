@@ -40,7 +40,7 @@ pub(crate) fn main() -> ExitCode {
     }));
     trials.push(Trial::test("a_denied_probe_leaves_nothing_behind", move || {
         let output = run("leftovers", all, libc::EPERM);
-        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "0 files, 0 threads");
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "0 files, 0 threads, 0 descriptors");
         Ok(())
     }));
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -80,6 +80,8 @@ fn child(orders: &str) -> ExitCode {
             Err(e) => println!("{:?} {}", e.step, e.source.raw_os_error().unwrap_or(0)),
         },
         "leftovers" => {
+            let descriptors = || std::fs::read_dir("/proc/self/fd").expect("listed").count();
+            let before = descriptors();
             open().expect_err("denied");
             let files = std::fs::read_dir(dir.path()).expect("listed").count();
             // The thread has sent its news and is about to end.
@@ -89,7 +91,7 @@ fn child(orders: &str) -> ExitCode {
                 names.filter(|name| name.starts_with("disk-cache-ring")).count()
             };
             common::until("the thread has ended", || rings() == 0);
-            println!("{files} files, {} threads", rings());
+            println!("{files} files, {} threads, {} descriptors", rings(), descriptors() - before);
         }
         _ => {
             let trials = ["one_of_two", "two_of_two"].map(|name| Trial::test(name, || panic!("not run")));
