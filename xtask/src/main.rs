@@ -1,4 +1,6 @@
-//! Drives the project's checks: `cargo xtask ci` runs all of them, `cargo xtask tidy` those on the shape of the code.
+//! Drives the project's checks: `cargo xtask ci` runs all of them, `cargo xtask help` lists them.
+//!
+//! A check that this machine cannot run is skipped aloud, with the reason; it never counts as passed.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -6,28 +8,53 @@
 )]
 
 mod ci;
+mod docker;
+mod interrupt;
+mod kernel;
+mod lowest;
+mod outcome;
+mod plan;
+mod process;
+mod targets;
 mod tidy;
+mod usage;
+mod watch;
 
+use clap::Parser;
+use outcome::{Outcome, Ran};
 use std::process::ExitCode;
-
-const USAGE: &str = "\
-usage: cargo xtask COMMAND
-
-  ci      everything that has to be green before anything lands, with a table of what ran
-  tidy    crate edges, manifests, module docs, leftovers";
+use usage::{Command, Usage};
 
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1);
-    let done = match (args.next().as_deref(), args.next()) {
-        (Some("ci"), None) => ci::run(),
-        (Some("tidy"), None) => tidy::run(),
-        _ => Err(USAGE.to_owned()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    match interrupt::install().and_then(|()| run(Usage::parse().command)) {
+        Ok(Outcome::Done(_)) => ExitCode::SUCCESS,
+        Ok(Outcome::Skipped(reason)) => {
+            println!("SKIPPED: {reason}");
+            ExitCode::SUCCESS
+        }
         Err(text) => {
             eprintln!("{text}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(command: Command) -> Ran {
+    match command {
+        Command::Ci { budget_minutes } => ci::run(budget_minutes).map(Outcome::from),
+        Command::Tidy => tidy::run().map(Outcome::Done),
+        Command::TestPlan => plan::run().map(Outcome::Done),
+        Command::LowestRust => lowest::run(),
+        Command::CheckTargets => targets::run_all(),
+        Command::TestLinux { clean: true, .. } => docker::linux::clean().map(Outcome::from),
+        Command::TestLinux { io_uring, place, args, .. } => {
+            docker::linux::test(&place, io_uring, &args).map(Outcome::Done)
+        }
+        Command::BenchLinux { place, args } => docker::linux::bench(&place, &args).map(Outcome::from),
+        Command::BuildLinux { place, args } => docker::linux::build(&place, &args).map(Outcome::from),
+        Command::BaseImage { from } => docker::base_image::make(from).map(Outcome::from),
+        Command::Seccomp { file } => docker::seccomp::print(&file).map(Outcome::from),
+        Command::TestKernel { kernel } => kernel::test(kernel.as_deref()),
+        Command::Watch => watch::run_forever().map(Outcome::from),
     }
 }

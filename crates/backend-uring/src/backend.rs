@@ -82,7 +82,10 @@ impl UringBackend {
             threads: Mutex::new(threads),
         };
         match failed {
-            None => Ok(backend),
+            None => {
+                tracing::debug!(rings = options.rings, "rings opened");
+                Ok(backend)
+            }
             Some(e) => {
                 backend.shutdown();
                 Err(e)

@@ -113,12 +113,14 @@ fn runtime(entries: u32) -> Result<Runtime, ProbeError> {
     let mut newer = plain.clone();
     // No interrupt for a completion while the thread is busy (5.19), no lock against other submitters (6.0).
     newer.setup_coop_taskrun().setup_single_issuer();
-    let build = |ring| Runtime::new(tokio_uring::builder().entries(entries).uring_builder(ring));
-    match build(&newer) {
-        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => build(&plain),
-        other => other,
+    // On a bare ring first: a runtime whose ring cannot be set up is never taken down, so that its descriptors are lost.
+    let flags = match newer.build(entries) {
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => plain.build(entries).map(|_| plain),
+        other => other.map(|_| newer),
     }
-    .map_err(ProbeError::at(ProbeStep::Setup))
+    .map_err(ProbeError::at(ProbeStep::Setup))?;
+    Runtime::new(tokio_uring::builder().entries(entries).uring_builder(&flags))
+        .map_err(ProbeError::at(ProbeStep::Setup))
 }
 
 /// Takes requests until it is told to stop or nobody can ask any more. What it took and did not begin stays in `batch`.

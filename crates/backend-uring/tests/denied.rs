@@ -6,6 +6,9 @@ mod common;
 #[cfg(target_os = "linux")]
 #[path = "linux/denied.rs"]
 mod denied;
+#[cfg(target_os = "linux")]
+#[path = "linux/deny.rs"]
+mod deny;
 
 fn main() -> std::process::ExitCode {
     #[cfg(target_os = "linux")]

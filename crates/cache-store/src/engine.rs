@@ -99,8 +99,8 @@ impl<B: DiskBackend> Engine<B> {
         report.live_bytes = shared.index.live_bytes();
         report.elapsed = begun.elapsed();
         tracing::info!(
-            dir = %shared.config.dir.display(), backend = %shared.backend.kind(), entries = report.entries,
-            source = ?report.source, elapsed = ?report.elapsed, "opened"
+            dir = %shared.config.dir.display(), asked = ?shared.config.backend, backend = %shared.backend.kind(),
+            entries = report.entries, source = ?report.source, elapsed = ?report.elapsed, "opened"
         );
         shared.report = report;
         let shared = Arc::new(shared);

@@ -5,17 +5,20 @@
 //! - [`FaultBackend`]: any backend, with planted failures, short and torn operations, and operations held at a gate.
 //! - [`Model`]: what each key may hold, whatever happened.
 //! - [`conformance`]: the cases that every backend passes.
+//! - [`log_to_file`]: what the caches under test say, for `cargo xtask test-linux` to count.
 //!
 //! **Invariant**: nothing here looks at a clock or at the system's randomness; the same seed gives the same run.
 #![forbid(unsafe_code)]
 
 pub mod conformance;
 mod fault;
+mod log;
 mod memory;
 mod model;
 mod rng;
 
 pub use fault::{Fault, FaultBackend, FaultFile, Gate, Rule, Verb};
+pub use log::log_to_file;
 pub use memory::{CrashPlan, Fate, MemoryBackend, MemoryFile, MemoryOp, Phase, Step, Unsynced};
 pub use model::{Loss, Model, Permitted, Seen, Stored, Ticket};
 pub use rng::Rng;

@@ -30,10 +30,12 @@ pub(crate) fn denied() -> Option<String> {
     opened.map(|backend| backend.shutdown()).err().map(|e| e.to_string())
 }
 
-/// Ignores every test where io_uring is denied.
+/// Ignores every test where io_uring is denied; with `DISK_CACHE_REQUIRE_IO_URING=1` they fail there.
 pub(crate) fn needing_io_uring(trials: Vec<Trial>) -> Vec<Trial> {
+    cache_testkit::log_to_file();
     match denied() {
         None => trials,
+        Some(_) if std::env::var_os("DISK_CACHE_REQUIRE_IO_URING").is_some_and(|v| v == "1") => trials,
         Some(reason) => {
             trials.into_iter().map(|t| t.with_ignored_flag(true).with_kind(reason.clone())).collect()
         }

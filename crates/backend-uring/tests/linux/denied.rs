@@ -2,15 +2,14 @@
 //! off again: this program starts itself.
 #![allow(clippy::print_stdout, reason = "the child answers that way")]
 
-use crate::common;
+use crate::{
+    common,
+    deny::{ENTER, REGISTER, SETUP, deny},
+};
 
 use backend_uring::{UringBackend, UringOptions};
 use libtest_mimic::Trial;
 use std::process::{Command, ExitCode, Output};
-
-const SETUP: u32 = 425;
-const ENTER: u32 = 426;
-const REGISTER: u32 = 427;
 
 /// What the child does, the calls that are denied to it and the errno that they give.
 const CHILD: &str = "IO_URING_DENIED";
@@ -41,7 +40,7 @@ pub(crate) fn main() -> ExitCode {
     }));
     trials.push(Trial::test("a_denied_probe_leaves_nothing_behind", move || {
         let output = run("leftovers", all, libc::EPERM);
-        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "0 files, 0 threads");
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "0 files, 0 threads, 0 descriptors");
         Ok(())
     }));
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -59,7 +58,9 @@ fn probe(name: &str, calls: &'static [u32], errno: i32, step: &'static str) -> T
 fn run(what: &str, calls: &[u32], errno: i32) -> Output {
     let calls: Vec<_> = calls.iter().map(u32::to_string).collect();
     let mut command = Command::new(std::env::current_exe().expect("this program"));
-    command.env(CHILD, format!("{what} {errno} {}", calls.join(" ")));
+    command
+        .env(CHILD, format!("{what} {errno} {}", calls.join(" ")))
+        .env_remove("DISK_CACHE_REQUIRE_IO_URING");
     let output = command.output().expect("started");
     assert!(output.status.success(), "{output:?}");
     output
@@ -79,6 +80,8 @@ fn child(orders: &str) -> ExitCode {
             Err(e) => println!("{:?} {}", e.step, e.source.raw_os_error().unwrap_or(0)),
         },
         "leftovers" => {
+            let descriptors = || std::fs::read_dir("/proc/self/fd").expect("listed").count();
+            let before = descriptors();
             open().expect_err("denied");
             let files = std::fs::read_dir(dir.path()).expect("listed").count();
             // The thread has sent its news and is about to end.
@@ -88,7 +91,7 @@ fn child(orders: &str) -> ExitCode {
                 names.filter(|name| name.starts_with("disk-cache-ring")).count()
             };
             common::until("the thread has ended", || rings() == 0);
-            println!("{files} files, {} threads", rings());
+            println!("{files} files, {} threads, {} descriptors", rings(), descriptors() - before);
         }
         _ => {
             let trials = ["one_of_two", "two_of_two"].map(|name| Trial::test(name, || panic!("not run")));
@@ -97,23 +100,4 @@ fn child(orders: &str) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
-}
-
-/// Denies system calls to this process from now on, by a classic BPF filter on their numbers.
-fn deny(calls: &[u32], errno: i32) {
-    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
-    // The number is the first field of `seccomp_data`.
-    let mut filter = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0)];
-    for &call in calls {
-        let code = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-        filter.push(libc::sock_filter { code, jt: 0, jf: 1, k: call });
-        filter.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno.unsigned_abs()));
-    }
-    filter.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW));
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: the program points to `filter`, which outlives both calls; the kernel copies it.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
-    }
 }

@@ -306,6 +306,7 @@ pub(crate) fn main(cases: &'static [Case]) -> ExitCode {
 
 /// [`main`], with arguments of its own.
 pub(crate) fn run(arguments: Arguments, cases: &'static [Case]) -> ExitCode {
+    cache_testkit::log_to_file();
     libtest_mimic::run(&arguments, trials(cases)).exit_code()
 }
 

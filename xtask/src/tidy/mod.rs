@@ -1,0 +1,81 @@
+//! Checks on the shape of the code: who may know whom, manifests, module docs, leftovers, and that the documents say what is
+//! run. Each check is a function from text to complaints.
+
+mod documents;
+mod edges;
+mod manifests;
+mod sources;
+
+use crate::process::{command, output, repo};
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Runs every check.
+///
+/// # Errors
+/// A line for each thing that is not tidy.
+pub(crate) fn run() -> Result<String, String> {
+    let metadata = output(&mut command("cargo", ["metadata", "--format-version", "1", "--no-deps"]))?;
+    let metadata: Value = serde_json::from_str(&metadata).map_err(|e| format!("cargo metadata: {e}"))?;
+    let mut complaints = edges::check(&metadata);
+    let mut files = 0;
+    for manifest in manifests(&metadata) {
+        complaints.extend(manifests::check(&name(&manifest), &read(&manifest)?));
+        for file in rust_files(&manifest)? {
+            complaints.extend(sources::check(&name(&file), &read(&file)?));
+            files += 1;
+        }
+    }
+    for document in ["README.md", "CONTRIBUTING.md"] {
+        complaints.extend(documents::check(document, &read(&repo().join(document))?));
+    }
+    if complaints.is_empty() {
+        println!("tidy: {files} files");
+        Ok(format!("{files} files"))
+    } else {
+        Err(complaints.join("\n"))
+    }
+}
+
+fn manifests(metadata: &Value) -> Vec<PathBuf> {
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    packages.filter_map(|package| package["manifest_path"].as_str()).map(PathBuf::from).collect()
+}
+
+/// The sources of a crate.
+fn rust_files(manifest: &Path) -> Result<Vec<PathBuf>, String> {
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "examples", "benches"] {
+        collect(&manifest.with_file_name(folder), &mut files)?;
+    }
+    Ok(files)
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    let entries = fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    for entry in entries {
+        let path = entry.map_err(|e| format!("{}: {e}", folder.display()))?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The path as seen from the workspace, with slashes on every platform.
+fn name(path: &Path) -> String {
+    let path = path.strip_prefix(repo()).unwrap_or(path);
+    path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))
+}
