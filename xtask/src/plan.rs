@@ -49,6 +49,8 @@ const BELONGS: &[(&str, &str, &str, &str)] = &[
     ("disk-cache", "recovery", "", "recovery and start-up"),
     ("disk-cache", "kill9", "", "recovery and start-up"),
     ("disk-cache", "cache_trait", "", "Cache trait"),
+    ("disk-cache", "streaming", "", "Cache trait"),
+    ("disk-cache", "get_or_fetch", "", "Cache trait"),
     ("disk-cache", "portable", "", "cross-platform"),
     ("disk-cache", "performance", "", "performance"),
 ];

@@ -70,7 +70,7 @@ fn main() -> ExitCode {
         questions_that_need_no_body_make_no_call
         the_first_hit_of_a_large_body_reads_head_and_checksums_and_the_next_nothing
         a_range_of_a_large_body_reads_the_chunks_it_lies_in_and_no_others
-        a_large_body_is_read_once_from_end_to_end_in_pieces_of_a_mebibyte
+        a_large_body_is_read_once_from_end_to_end
         gets_do_not_wait_for_writes_and_syncs_under_way
         an_insert_makes_no_call_before_it_returns
         small_inserts_go_out_together_in_one_write

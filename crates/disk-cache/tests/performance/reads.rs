@@ -126,7 +126,7 @@ pub(crate) async fn a_range_of_a_large_body_reads_the_chunks_it_lies_in_and_no_o
     rig.calls().await.assert_none();
 }
 
-pub(crate) async fn a_large_body_is_read_once_from_end_to_end_in_pieces_of_a_mebibyte(rig: Rig) {
+pub(crate) async fn a_large_body_is_read_once_from_end_to_end(rig: Rig) {
     let engine = rig.open().await;
     engine.insert_with(&key(1), body(1, 1, LARGE + 1), at(Durability::Synced)).await.unwrap();
     let hit = engine.get(&key(1)).await.unwrap().unwrap();
@@ -134,7 +134,7 @@ pub(crate) async fn a_large_body_is_read_once_from_end_to_end_in_pieces_of_a_meb
     for streamed in [false, true] {
         if streamed {
             let pieces: Vec<_> = hit.stream().try_collect().await.unwrap();
-            assert_eq!(pieces.len(), 4);
+            assert_eq!(pieces.len(), 25, "128 KiB at once, so that many readers take little memory");
         } else {
             hit.bytes().await.unwrap();
         }
@@ -145,7 +145,7 @@ pub(crate) async fn a_large_body_is_read_once_from_end_to_end_in_pieces_of_a_meb
             assert!(read.len <= 1 << 20);
             next += read.len;
         }
-        assert_eq!((next, calls.count(Verb::Read)), (4096 + LARGE as u64 + 1, 4));
+        assert_eq!((next, calls.count(Verb::Read)), (4096 + LARGE as u64 + 1, if streamed { 25 } else { 4 }));
     }
 }
 
