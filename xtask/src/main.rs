@@ -48,7 +48,8 @@ fn run(command: Command) -> Ran {
         Command::CheckTargets => targets::run_all(),
         Command::TestLinux { clean: true, .. } => docker::linux::clean().map(Outcome::from),
         Command::TestLinux { io_uring, place, args, .. } => {
-            docker::linux::test(&place, io_uring, &args).map(Outcome::Done)
+            let image = docker::linux::ready(&place)?;
+            docker::linux::test(&image, &place, io_uring, &args).map(Outcome::Done)
         }
         Command::BenchLinux { place, args } => docker::linux::bench(&place, &args).map(Outcome::from),
         Command::BuildLinux { place, args } => docker::linux::build(&place, &args).map(Outcome::from),

@@ -32,8 +32,10 @@ pub(crate) fn run_forever() -> Result<(), String> {
         if tested.as_ref() == Some(&seen) || look(&root)? != seen {
             continue;
         }
-        let result = run(&mut command("cargo", ["test"]))
-            .and_then(|()| linux::test(&Where::default(), IoUring::Both, &[]).map(drop));
+        let result = run(&mut command("cargo", ["test"])).and_then(|()| {
+            let place = Where::default();
+            linux::test(&linux::ready(&place)?, &place, IoUring::Both, &[]).map(drop)
+        });
         interrupt::check()?;
         match result {
             Ok(()) => println!("\n== green; waiting for a change under crates/"),

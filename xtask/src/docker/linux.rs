@@ -3,7 +3,7 @@
 use super::{image::Image, report::Report};
 use crate::{
     interrupt::{self, Container},
-    process::{lines, repo},
+    process::{lines, output, repo},
 };
 use clap::{Args, ValueEnum};
 use std::{
@@ -42,19 +42,38 @@ struct Run {
     seconds: f64,
 }
 
+/// An image in which the checkout can be seen and a toolchain runs.
+///
+/// # Errors
+/// What this machine lacks for that.
+pub(crate) fn ready(place: &Where) -> Result<Image, String> {
+    let image = Image::ready(place.base_image.as_deref())?;
+    let mut look = image.compose();
+    let container = format!("{}-look", image.project);
+    start(&mut look, &container, "test-linux", "unconfined");
+    look.args(["sh", "-c", "test -f Cargo.toml && cargo --version"]);
+    let _container = Container::named(&container);
+    output(&mut look).map_err(|e| format!("no container can build this checkout: {e}"))?;
+    Ok(image)
+}
+
 /// Runs the suite in a container, with io_uring allowed, denied, or once each.
 ///
 /// # Errors
 /// What failed, in one line for each mode.
-pub(crate) fn test(place: &Where, io_uring: IoUring, args: &[String]) -> Result<String, String> {
+pub(crate) fn test(
+    image: &Image,
+    place: &Where,
+    io_uring: IoUring,
+    args: &[String],
+) -> Result<String, String> {
     let allowed = profile(place.seccomp.as_deref())?;
-    let image = Image::ready(place.base_image.as_deref())?;
     let mut runs = Vec::new();
     if io_uring != IoUring::Denied {
-        runs.push(mode(&image, "allowed", &allowed, args)?);
+        runs.push(mode(image, "allowed", &allowed, args)?);
     }
     if io_uring != IoUring::Allowed {
-        runs.push(mode(&image, "denied", &repo().join(DENIED).display().to_string(), args)?);
+        runs.push(mode(image, "denied", &repo().join(DENIED).display().to_string(), args)?);
     }
     print(&runs);
     let failed: Vec<_> = runs
@@ -97,7 +116,7 @@ pub(crate) fn clean() -> Result<(), String> {
 
 fn service(place: &Where, service: &str, cargo: &[&str], args: &[String]) -> Result<(), String> {
     let profile = profile(place.seccomp.as_deref())?;
-    let image = Image::ready(place.base_image.as_deref())?;
+    let image = ready(place)?;
     let mut compose = image.compose();
     let container = format!("{}-{service}", image.project);
     start(&mut compose, &container, service, &profile);

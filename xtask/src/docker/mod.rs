@@ -6,5 +6,3 @@ mod image;
 pub(crate) mod linux;
 mod report;
 pub(crate) mod seccomp;
-
-pub(crate) use engine::Engine;
