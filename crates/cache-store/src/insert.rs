@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 impl<B: DiskBackend> Shared<B> {
     pub(crate) async fn insert(
-        &self,
+        self: &Arc<Self>,
         key: &CacheKey,
         body: Bytes,
         options: InsertOptions,
@@ -93,7 +93,7 @@ impl<B: DiskBackend> Shared<B> {
 
     /// Stores a body.
     async fn try_insert(
-        &self,
+        self: &Arc<Self>,
         key: &CacheKey,
         body: &Bytes,
         options: &InsertOptions,

@@ -175,12 +175,12 @@ impl<B: DiskBackend> Objects<B> {
 }
 
 /// A body that is written and not yet published; dropped, it leaves nothing.
-pub(crate) struct Unpublished<'a, B: DiskBackend> {
-    shared: &'a Shared<B>,
+pub(crate) struct Unpublished<B: DiskBackend> {
+    shared: Arc<Shared<B>>,
     object: Option<Arc<ObjectFile<B>>>,
 }
 
-impl<B: DiskBackend> Unpublished<'_, B> {
+impl<B: DiskBackend> Unpublished<B> {
     pub(crate) fn object(&self) -> Option<Arc<ObjectFile<B>>> {
         self.object.clone()
     }
@@ -191,7 +191,7 @@ impl<B: DiskBackend> Unpublished<'_, B> {
     }
 }
 
-impl<B: DiskBackend> Drop for Unpublished<'_, B> {
+impl<B: DiskBackend> Drop for Unpublished<B> {
     fn drop(&mut self) {
         if let Some(object) = self.object.take() {
             self.shared.objects.doom(object.id, Position::ZERO);
@@ -199,6 +199,9 @@ impl<B: DiskBackend> Drop for Unpublished<'_, B> {
         }
     }
 }
+
+/// A file that takes a body.
+type Made<B> = (Unpublished<B>, Arc<ObjectFile<B>>, <B as DiskBackend>::File);
 
 /// Counts bytes as wanted until dropped.
 struct Wanted<'a>(&'a AtomicU64, u64);
@@ -229,37 +232,23 @@ impl<B: DiskBackend> Shared<B> {
     ///
     /// # Errors
     /// [`Error::StorageFull`], or those of the device. Nothing is left then.
+    ///
+    /// # Cancellation
+    /// The making of the file goes on as a task, which then has it removed: a file that is only being made cannot be.
     pub(crate) async fn write_object(
-        &self,
+        self: &Arc<Self>,
         id: u64,
         digest: &[u8; 16],
         body: &Bytes,
-    ) -> Result<Unpublished<'_, B>> {
+    ) -> Result<Unpublished<B>> {
         let len = body.len() as u64;
         let lease = self.lease_object(disk_size(len)).await?;
         let path = self.layout.object(id);
-        let object = Arc::new(ObjectFile {
-            id,
-            path: path.clone(),
-            lease,
-            synced: AtomicBool::new(false),
-            unproven: AtomicBool::new(false),
-            open: Mutex::new(None),
-        });
-        self.objects.all.lock().insert(id, object.clone());
-        // From here on a failure or a dropped future dooms the file.
-        let unpublished = Unpublished { shared: self, object: Some(object.clone()) };
-        let mode = OpenMode { preallocate: Some(format::file_len(len)), ..OpenMode::CREATE_NEW };
-        let file = match self.backend.open(&path, mode).await {
-            Err(error) if is_full(&error) => {
-                if !self.drop_oldest().await? {
-                    return Err(full_disk(disk_size(len), &path, error));
-                }
-                self.backend.open(&path, mode).await.map_err(|e| full_disk(disk_size(len), &path, e))?
-            }
-            other => other.map_err(|e| full_disk(disk_size(len), &path, e))?,
+        let making = self.handle.spawn(self.clone().make_object(id, len, lease));
+        let (unpublished, object, file) = match making.await {
+            Ok(made) => made?,
+            Err(died) => return Err(Error::io("create", path, io::Error::other(died))),
         };
-        *object.open.lock() = Some(Open { file: file.clone(), checksums: None });
         let checksums = checksums_of(&self.secret, id, body);
         let failed = |e| full_disk(disk_size(len), &path, e);
         let head = Bytes::from(format::encode_head(&self.uuid, id, digest, &self.secret));
@@ -282,6 +271,40 @@ impl<B: DiskBackend> Shared<B> {
         *object.open.lock() = Some(Open { file, checksums: Some(checksums) });
         self.objects.keep_open(id);
         Ok(unpublished)
+    }
+
+    /// Makes the file of a body of this length. What was made and is dropped is doomed, and so is what a failure leaves.
+    async fn make_object(self: Arc<Self>, id: u64, len: u64, lease: Lease) -> Result<Made<B>> {
+        let path = self.layout.object(id);
+        let object = Arc::new(ObjectFile {
+            id,
+            path: path.clone(),
+            lease,
+            synced: AtomicBool::new(false),
+            unproven: AtomicBool::new(false),
+            open: Mutex::new(None),
+        });
+        self.objects.all.lock().insert(id, object.clone());
+        let unpublished = Unpublished { shared: self.clone(), object: Some(object.clone()) };
+        let mode = OpenMode { preallocate: Some(format::file_len(len)), ..OpenMode::CREATE_NEW };
+        let file = match self.backend.open(&path, mode).await {
+            Err(error) if is_full(&error) => {
+                if !self.drop_oldest().await? {
+                    return Err(full_disk(disk_size(len), &path, error));
+                }
+                self.backend.open(&path, mode).await.map_err(|e| full_disk(disk_size(len), &path, e))?
+            }
+            other => other.map_err(|e| full_disk(disk_size(len), &path, e))?,
+        };
+        *object.open.lock() = Some(Open { file: file.clone(), checksums: None });
+        if self.is_closed() {
+            // Nobody unlinks any more.
+            if self.backend.remove(&path).await.is_err() {
+                self.counters.cleanup_errors.one();
+            }
+            return Err(Error::Closed);
+        }
+        Ok((unpublished, object, file))
     }
 
     /// Leases room for a large body: evicts and reclaims until there is some.
