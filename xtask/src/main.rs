@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Ran {
     match command {
-        Command::Ci { budget_minutes } => ci::run(budget_minutes).map(Outcome::from),
+        Command::Ci { budget_minutes, no_docker } => ci::run(budget_minutes, no_docker).map(Outcome::from),
         Command::Tidy => tidy::run().map(Outcome::Done),
         Command::TestPlan => plan::run().map(Outcome::Done),
         Command::LowestRust => lowest::run(),

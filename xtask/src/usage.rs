@@ -22,6 +22,9 @@ pub(crate) enum Command {
         /// Run the randomised tests longer, for about so many minutes each
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1440))]
         budget_minutes: Option<u64>,
+        /// Leave the suite in a container out, and say so
+        #[arg(long)]
+        no_docker: bool,
     },
     /// Crate edges, manifests, module docs, leftovers, commands in the documents
     Tidy,
