@@ -48,7 +48,7 @@ impl Dataset {
     /// Whether these are the bytes of body `n`, by length and the first few; checksums are the cache's work.
     pub fn is_body(&self, n: usize, bytes: &[u8]) -> bool {
         let expected = &self.bodies[n % BODIES];
-        bytes.len() == expected.len() && bytes.iter().take(8).eq(expected.iter().take(8))
+        bytes.len() == expected.len() && bytes.first_chunk::<8>() == expected.first_chunk()
     }
 }
 

@@ -83,7 +83,7 @@ pub struct DirEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Advice {
-    /// No read-ahead.
+    /// No read-ahead: the file is read here and there.
     Random,
     /// The range will not be read again soon: its clean pages may go.
     DontNeed,
@@ -190,7 +190,7 @@ pub trait DiskBackend: Send + Sync + 'static {
     /// Those of the device. What was unsynced is lost then as far as anyone may assume: calling again proves nothing.
     fn sync_data(&self, file: &Self::File) -> impl Future<Output = io::Result<()>> + Send;
 
-    /// A hint.
+    /// A hint about `len` bytes from `offset` on; up to the file's end where `len` is 0.
     fn advise(&self, _file: &Self::File, _offset: u64, _len: u64, _advice: Advice) {}
 
     /// Renames a file over whatever has the new name.

@@ -1,10 +1,11 @@
-//! What the engine counts: relaxed atomics, the busy ones striped by key so that gets on different keys do not share a
-//! cache line.
+//! What the engine counts. What every get counts is striped by key, so that gets on different keys do not take a cache line
+//! from one another.
 
-use crate::sync::{AtomicU64, Ordering, RwLock};
+use crate::sync::{AtomicU64, Mutex, Ordering};
 use cache_core::NamespaceStats;
 use cache_index::Tag;
-use std::{collections::HashMap, sync::Arc};
+use hashbrown::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// A counter.
 #[derive(Debug, Default)]
@@ -22,33 +23,27 @@ impl Count {
     }
 }
 
-/// Counters that every get touches.
+/// What every operation on a key touches.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub(crate) struct GetCounts {
+pub(crate) struct Stripe {
     pub(crate) hits: Count,
     pub(crate) misses: Count,
     pub(crate) fast_reads: Count,
+    in_flight: AtomicU64,
+    namespaces: Mutex<HashMap<Arc<[u8]>, NamespaceStats>>,
 }
 
 const STRIPES: usize = 16;
 /// Namespaces that are counted: those met first, so that a flood of names costs bounded memory.
 const MAX_NAMESPACES: usize = 1024;
 
-/// The counters of one namespace.
-#[derive(Debug, Default)]
-pub(crate) struct NamespaceCounts {
-    pub(crate) hits: Count,
-    pub(crate) misses: Count,
-    pub(crate) inserts: Count,
-    pub(crate) purges: Count,
-}
-
 /// All counters of an engine.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    gets: [GetCounts; STRIPES],
-    namespaces: RwLock<HashMap<Box<[u8]>, Arc<NamespaceCounts>>>,
+    stripes: [Stripe; STRIPES],
+    /// The namespaces that are counted, whichever stripe met them first.
+    namespaces: Mutex<HashSet<Arc<[u8]>>>,
     pub(crate) inserts: Count,
     pub(crate) removes: Count,
     pub(crate) evictions: Count,
@@ -63,7 +58,6 @@ pub(crate) struct Counters {
     pub(crate) cleanup_errors: Count,
     pub(crate) bytes_written: Count,
     pub(crate) bytes_relocated: Count,
-    pub(crate) in_flight: AtomicU64,
 }
 
 /// Counts an operation as under way until dropped.
@@ -75,39 +69,63 @@ impl Drop for InFlight<'_> {
     }
 }
 
-impl Counters {
-    pub(crate) fn gets(&self, tag: Tag) -> &GetCounts {
-        &self.gets[(tag.0 >> 20) as usize % STRIPES]
-    }
-
+impl Stripe {
+    /// An operation begins.
     pub(crate) fn enter(&self) -> InFlight<'_> {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(&self.in_flight)
     }
+}
 
-    pub(crate) fn sum(&self, of: impl Fn(&GetCounts) -> &Count) -> u64 {
-        self.gets.iter().map(|g| of(g).get()).sum()
+impl Counters {
+    /// The stripe of a key.
+    pub(crate) fn of(&self, tag: Tag) -> &Stripe {
+        &self.stripes[(tag.0 >> 20) as usize % STRIPES]
+    }
+
+    /// The stripe of what is about no key.
+    pub(crate) fn of_none(&self) -> &Stripe {
+        &self.stripes[0]
+    }
+
+    pub(crate) fn sum(&self, of: impl Fn(&Stripe) -> &Count) -> u64 {
+        self.stripes.iter().map(|s| of(s).get()).sum()
+    }
+
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.stripes.iter().map(|s| s.in_flight.load(Ordering::Relaxed)).sum()
     }
 
     /// Counts something for a namespace.
-    pub(crate) fn namespace(&self, name: &[u8], count: impl Fn(&NamespaceCounts)) {
-        if let Some(counts) = self.namespaces.read().get(name) {
-            return count(counts);
+    pub(crate) fn namespace(&self, stripe: &Stripe, name: &[u8], count: impl FnOnce(&mut NamespaceStats)) {
+        let mut counted = stripe.namespaces.lock();
+        if let Some(stats) = counted.get_mut(name) {
+            return count(stats);
         }
-        let mut all = self.namespaces.write();
-        if all.len() < MAX_NAMESPACES {
-            count(all.entry(name.into()).or_default());
+        if let Some(name) = self.counted(name) {
+            count(counted.entry(name).or_default());
         }
     }
 
-    pub(crate) fn of_namespace(&self, name: &[u8]) -> NamespaceStats {
-        let mut stats = NamespaceStats::default();
-        if let Some(counts) = self.namespaces.read().get(name) {
-            stats.hits = counts.hits.get();
-            stats.misses = counts.misses.get();
-            stats.inserts = counts.inserts.get();
-            stats.purges = counts.purges.get();
+    /// A namespace as it is kept; `None`: it came after too many others.
+    fn counted(&self, name: &[u8]) -> Option<Arc<[u8]>> {
+        let mut all = self.namespaces.lock();
+        if all.len() < MAX_NAMESPACES {
+            return Some(all.get_or_insert_with(name, |name| Arc::from(name)).clone());
         }
-        stats
+        all.get(name).cloned()
+    }
+
+    pub(crate) fn of_namespace(&self, name: &[u8]) -> NamespaceStats {
+        let mut sum = NamespaceStats::default();
+        for stripe in &self.stripes {
+            if let Some(part) = stripe.namespaces.lock().get(name) {
+                sum.hits += part.hits;
+                sum.misses += part.misses;
+                sum.inserts += part.inserts;
+                sum.purges += part.purges;
+            }
+        }
+        sum
     }
 }

@@ -218,7 +218,7 @@ impl<B: DiskBackend> Engine<B> {
         if self.shared.is_closed() {
             return Err(Error::Closed);
         }
-        Ok(self.shared.counters.enter())
+        Ok(self.shared.counters.of_none().enter())
     }
 }
 
@@ -227,7 +227,6 @@ impl<B: DiskBackend> Cache for Engine<B> {
         if self.shared.is_closed() {
             return Err(Error::Closed);
         }
-        let _under_way = self.shared.counters.enter();
         self.shared.get(key, options).await
     }
 
@@ -404,7 +403,7 @@ impl<B: DiskBackend> Shared<B> {
         s.cleanup_errors = c.cleanup_errors.get();
         s.bytes_written = c.bytes_written.get();
         s.bytes_relocated = c.bytes_relocated.get();
-        s.in_flight = c.in_flight.load(Ordering::Relaxed);
+        s.in_flight = c.in_flight();
         s.index_bytes = self.index.memory_bytes();
         s.rings = io.rings;
         s.ring_reads = io.ring_reads;

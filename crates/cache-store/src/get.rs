@@ -31,10 +31,6 @@ pub(crate) struct Found {
 }
 
 /// What a look-up by key came to.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "handed from one call to the next: a box would cost every get an allocation"
-)]
 pub(crate) enum Sought {
     Found(Found),
     /// The index holds this place for another key, which shares 64 bits of the digest.
@@ -51,7 +47,8 @@ impl<B: DiskBackend> Shared<B> {
         // Warm gets never yield by themselves and would starve their runtime.
         tokio::task::coop::consume_budget().await;
         let tag = Tag::of(key.digest());
-        let counts = self.counters.gets(tag);
+        let counts = self.counters.of(tag);
+        let _under_way = counts.enter();
         let mut hit = None;
         for _ in 0..TRIES {
             let Sought::Found(found) = self.find(key, tag, options).await? else { break };
@@ -65,9 +62,9 @@ impl<B: DiskBackend> Shared<B> {
             Some(_) => counts.hits.one(),
             None => counts.misses.one(),
         }
-        self.counters.namespace(key.namespace(), |n| match &hit {
-            Some(_) => n.hits.one(),
-            None => n.misses.one(),
+        self.counters.namespace(counts, key.namespace(), |n| match &hit {
+            Some(_) => n.hits += 1,
+            None => n.misses += 1,
         });
         Ok(hit)
     }
@@ -97,7 +94,7 @@ impl<B: DiskBackend> Shared<B> {
                     return Err(Error::io("read", &segment.path, error));
                 }
             };
-            let Some(record) = Record::decode(&bytes, entry.position, &self.secret) else {
+            let Some(record) = Record::decode(bytes, entry.position, &self.secret) else {
                 if suspect == Some(entry.position) {
                     self.drop_damaged(tag, &entry, &segment);
                     return Ok(Sought::Absent);
@@ -106,12 +103,12 @@ impl<B: DiskBackend> Shared<B> {
                 continue;
             };
             // Tags are 64 bits of the digest: another key may share it, and that is a miss.
-            if record.key != key.as_bytes() {
+            if record.key() != key.as_bytes() {
                 return Ok(Sought::Other(entry.position));
             }
             let mut stale = stale;
             if ask_record {
-                let verdict = self.purge_verdict(key, &record.attributes, entry.position);
+                let verdict = self.purge_verdict(key, record.attributes(), entry.position);
                 if verdict.removed {
                     self.drop_purged(tag, &entry);
                     return Ok(Sought::Absent);
@@ -169,8 +166,8 @@ impl<B: DiskBackend> Shared<B> {
         let Ok(bytes) = self.record_bytes(Tag::of(key.digest()), &segment, entry, true).await else {
             return true;
         };
-        Record::decode(&bytes, entry.position, &self.secret)
-            .is_none_or(|record| !self.purge_verdict(key, &record.attributes, entry.position).removed)
+        Record::decode(bytes, entry.position, &self.secret)
+            .is_none_or(|record| !self.purge_verdict(key, record.attributes(), entry.position).removed)
     }
 
     /// What the purges say of an entry whose record is known.
@@ -196,10 +193,11 @@ impl<B: DiskBackend> Shared<B> {
         if let Some(bytes) = segment.buffered(offset, len) {
             return Ok(bytes);
         }
-        let (bytes, cached) =
-            io::read(&self.backend, &segment.file, BytesMut::new(), len, offset, fast).await?;
+        // A byte more than is read: a full vector frozen is copied into shared form by the first cut, at an allocation.
+        let buf = BytesMut::with_capacity(len + 1);
+        let (bytes, cached) = io::read(&self.backend, &segment.file, buf, len, offset, fast).await?;
         if cached {
-            self.counters.gets(tag).fast_reads.one();
+            self.counters.of(tag).fast_reads.one();
         }
         Ok(bytes.freeze())
     }
@@ -232,9 +230,10 @@ impl<B: DiskBackend> Shared<B> {
 
     async fn hit(self: &Arc<Self>, tag: Tag, found: Found) -> Result<Option<Hit>> {
         let Found { entry, record, stale } = found;
-        let header = &record.header;
+        let header = record.header.clone();
+        let (meta, inline) = record.into_meta_and_body();
         let body = if header.object == 0 {
-            Body::Inline(record.body)
+            Body::Inline(inline)
         } else {
             let opened = self.open_object(tag, header.object, &header.digest, header.body_len).await?;
             let Some(source) = opened else {
@@ -249,7 +248,7 @@ impl<B: DiskBackend> Shared<B> {
         };
         Ok(Some(Hit::new(HitParts {
             id: EntryId(header.entry_id),
-            meta: record.meta,
+            meta,
             created_at: from_ms(header.created_ms),
             expires_at: (header.expires_ms != 0).then(|| from_ms(header.expires_ms)),
             stale,

@@ -6,7 +6,7 @@
 
 use crate::{
     debt::Owed,
-    format::record::{Header, Kind, encode_attributes, flag, half_digest, payload_crc},
+    format::record::{Header, Kind, Parts, encode_attributes, flag, half_digest, payload_crc},
     get::Sought,
     inflight::Flight,
     sequencer::{Change, Class, Draft, Placed, Refused},
@@ -45,7 +45,8 @@ impl<B: DiskBackend> Shared<B> {
         match &done {
             Ok(Inserted::Stored { .. }) => {
                 self.counters.inserts.one();
-                self.counters.namespace(key.namespace(), |n| n.inserts.one());
+                let stripe = self.counters.of(Tag::of(key.digest()));
+                self.counters.namespace(stripe, key.namespace(), |n| n.inserts += 1);
             }
             Ok(Inserted::Shed) => {
                 self.counters.shed.one();
@@ -269,16 +270,9 @@ impl<B: DiskBackend> Shared<B> {
             if target.id.is_some_and(|id| id.0 != found.record.header.entry_id) {
                 return Ok(false);
             }
-            let record = found.record;
-            let mut draft = Draft {
-                header: record.header,
-                key: record.key,
-                attributes: record.attributes,
-                meta: meta.clone(),
-                body: record.body,
-                object: None,
-                flight: None,
-            };
+            let (header, Parts { key, attributes, body, .. }) = found.record.into_parts();
+            let mut draft =
+                Draft { header, key, attributes, meta: meta.clone(), body, object: None, flight: None };
             let had = Some(draft.header.expires_ms);
             draft.header.flags &= !(flag::STALE | flag::MOVED | flag::UNPROVEN);
             draft.header.flags |= self.objects.doubt(draft.header.object);

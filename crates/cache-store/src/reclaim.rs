@@ -9,7 +9,7 @@ use crate::{
     commit::Debts,
     format::{
         footer,
-        record::{Kind, Record, flag, tag_of},
+        record::{Kind, Parts, Record, flag, tag_of},
         row::Row,
     },
     io,
@@ -403,23 +403,15 @@ impl<B: DiskBackend> Shared<B> {
 
     /// Appends a survivor again. `false`: there is no room for more.
     async fn move_record(&self, bytes: &Bytes, at: Position) -> Result<bool> {
-        let Some(record) = Record::decode(bytes, at, &self.secret) else {
+        let Some(record) = Record::decode(bytes.clone(), at, &self.secret) else {
             self.counters.corruptions.one();
             return Ok(true);
         };
-        let Some(key) = CacheKey::from_canonical(record.key.clone()) else { return Ok(true) };
-        let mut header = record.header;
+        let (mut header, Parts { key: canonical, attributes, meta, body }) = record.into_parts();
+        let Some(key) = CacheKey::from_canonical(canonical.clone()) else { return Ok(true) };
         header.flags = header.flags & !flag::UNPROVEN | flag::MOVED | self.objects.doubt(header.object);
         let tag: Tag = header.tag();
-        let draft = Draft {
-            header,
-            key: record.key,
-            attributes: record.attributes,
-            meta: record.meta,
-            body: record.body,
-            object: None,
-            flight: None,
-        };
+        let draft = Draft { header, key: canonical, attributes, meta, body, object: None, flight: None };
         let change = Change::Replace { expect: at, key: &key, lift_stale: false };
         let mut asked = None;
         loop {

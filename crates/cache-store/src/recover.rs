@@ -26,7 +26,8 @@ use crate::{
 };
 use bytes::BytesMut;
 use cache_core::{
-    Clock, Config, DirEntry, DiskBackend, Error, OnDamage, OpenMode, RecoveryReport, RecoverySource, Result,
+    Advice, Clock, Config, DirEntry, DiskBackend, Error, OnDamage, OpenMode, RecoveryReport, RecoverySource,
+    Result,
 };
 use cache_index::{Index, MAX_SEGMENTS, Position, Purges, Replay, SegmentFacts, SegmentId, Tag, plan};
 use std::{
@@ -300,6 +301,7 @@ impl<B: DiskBackend> Recovery<'_, B> {
     /// The handle of a kept segment, its bytes counted.
     fn handle(&self, id: SegmentId, found: &SegmentFile<B::File>, seal: Option<Seal>) -> Arc<Segment<B>> {
         let lease = self.space.lease_found(round_up(found.len, BLOCK));
+        self.backend.advise(&found.file, 0, 0, Advice::Random);
         let segment = Segment::new(id, found.file.clone(), self.layout.segment(id), lease, found.len);
         if let Some(seal) = seal {
             segment.sealed(seal);

@@ -10,7 +10,7 @@ use crate::{
     shared::Shared,
     space::Lease,
 };
-use cache_core::{DiskBackend, Error, OpenMode, Result};
+use cache_core::{Advice, DiskBackend, Error, OpenMode, Result};
 use cache_index::{MAX_SEGMENTS, SegmentId};
 use std::{io, path::Path, pin::pin, sync::Arc};
 
@@ -188,7 +188,10 @@ impl<B: DiskBackend> Shared<B> {
             Ok(file)
         };
         match made.await {
-            Ok(file) => Ok(Segment::new(id, file, path, lease, 0)),
+            Ok(file) => {
+                self.backend.advise(&file, 0, 0, Advice::Random);
+                Ok(Segment::new(id, file, path, lease, 0))
+            }
             Err(error) => Err((error, lease)),
         }
     }

@@ -83,7 +83,7 @@ impl<B: DiskBackend> Source<'_, B> {
         let position = Position::new(self.id, at);
         let Some(mut header) = Header::decode(here, position, self.secret) else { return Ok(ALIGN) };
         let len = header.record_len();
-        let Some(record) = Record::decode(here, position, self.secret) else {
+        let Some(record) = Record::decode(here.clone(), position, self.secret) else {
             scan.damaged += 1;
             return Ok(len);
         };
@@ -99,10 +99,10 @@ impl<B: DiskBackend> Source<'_, B> {
         if self.recovery && header.object != 0 {
             header.flags |= flag::UNPROVEN;
         }
-        let scope = if header.kind == Kind::Purge { record.meta.as_ref() } else { &[] };
+        let scope = if header.kind == Kind::Purge { record.into_meta_and_body().0 } else { Bytes::new() };
         let row = Row::new(&header, at, (scan.scopes.len() as u64, scope.len() as u32));
         row.encode(&mut scan.encoded);
-        scan.scopes.extend_from_slice(scope);
+        scan.scopes.extend_from_slice(&scope);
         scan.rows.push(row);
         scan.end = at + len;
         scan.max_version = scan.max_version.max(header.version);

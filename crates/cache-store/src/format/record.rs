@@ -25,7 +25,7 @@
 //! ```
 
 use super::{ALIGN, Secret, crc, fields::Fields, round_up, secret::Domain};
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use cache_core::{CacheKey, MAX_KEY_LEN, MAX_LABEL_LEN, MAX_META_LEN, MAX_TAG_LEN, MAX_TAGS};
 use cache_index::{Flags, Position, Tag};
 
@@ -223,10 +223,17 @@ pub(crate) fn half_digest(key: &CacheKey) -> [u8; 16] {
     half
 }
 
-/// A record whose parts were verified: slices of the bytes that were read.
+/// A record that was verified. A get takes only meta and body out of it, so the parts are cut when they are asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) header: Header,
+    /// Key, attributes, meta and inline body.
+    payload: Bytes,
+}
+
+/// The parts of a record, which share one allocation.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts {
     pub(crate) key: Bytes,
     pub(crate) attributes: Bytes,
     pub(crate) meta: Bytes,
@@ -235,9 +242,9 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Decodes and verifies the record that `bytes` begins with. Its parts share the allocation.
-    pub(crate) fn decode(bytes: &Bytes, at: Position, secret: &Secret) -> Option<Self> {
-        let header = Header::decode(bytes, at, secret)?;
+    /// Decodes and verifies the record that `bytes` begins with.
+    pub(crate) fn decode(mut bytes: Bytes, at: Position, secret: &Secret) -> Option<Self> {
+        let header = Header::decode(&bytes, at, secret)?;
         let payload_len = usize::from(header.key_len)
             + header.attributes_len as usize
             + header.meta_len as usize
@@ -245,14 +252,39 @@ impl Record {
         if bytes.len() < HEADER_LEN + payload_len {
             return None;
         }
-        let mut payload = bytes.slice(HEADER_LEN..HEADER_LEN + payload_len);
-        if crc::of(&payload) != header.crc {
-            return None;
-        }
+        bytes.truncate(HEADER_LEN + payload_len);
+        bytes.advance(HEADER_LEN);
+        (crc::of(&bytes) == header.crc).then_some(Self { header, payload: bytes })
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.payload[..usize::from(self.header.key_len)]
+    }
+
+    pub(crate) fn attributes(&self) -> &[u8] {
+        let (from, to) = (usize::from(self.header.key_len), self.meta_at());
+        &self.payload[from..to]
+    }
+
+    /// Meta and inline body.
+    pub(crate) fn into_meta_and_body(self) -> (Bytes, Bytes) {
+        let at = self.meta_at();
+        let mut payload = self.payload;
+        payload.advance(at);
+        let meta = payload.split_to(self.header.meta_len as usize);
+        (meta, payload)
+    }
+
+    pub(crate) fn into_parts(self) -> (Header, Parts) {
+        let Self { header, mut payload } = self;
         let key = payload.split_to(usize::from(header.key_len));
         let attributes = payload.split_to(header.attributes_len as usize);
         let meta = payload.split_to(header.meta_len as usize);
-        Some(Self { header, key, attributes, meta, body: payload })
+        (header, Parts { key, attributes, meta, body: payload })
+    }
+
+    fn meta_at(&self) -> usize {
+        usize::from(self.header.key_len) + self.header.attributes_len as usize
     }
 }
 
@@ -370,9 +402,13 @@ mod tests {
         bytes.extend_from_slice(&meta);
         bytes.extend_from_slice(&body);
         let bytes = Bytes::from(bytes);
-        assert!(Record::decode(&bytes, at, &secret).is_some());
+        let record = Record::decode(bytes.clone(), at, &secret).expect("whole");
+        assert_eq!((record.key(), record.attributes()), (&key[..], &[][..]));
+        let (_, parts) = record.clone().into_parts();
+        assert_eq!((&parts.key[..], &parts.meta[..], &parts.body[..]), (&key[..], &meta[..], &body[..]));
+        assert_eq!(record.into_meta_and_body(), (parts.meta, parts.body));
         for len in 0..bytes.len() {
-            assert!(Record::decode(&bytes.slice(..len), at, &secret).is_none());
+            assert!(Record::decode(bytes.slice(..len), at, &secret).is_none());
         }
     }
 
