@@ -1,0 +1,21 @@
+//! An origin, a client, and the example's proxy between them, all in this process.
+#![allow(dead_code, unreachable_pub, reason = "not every suite uses all of it")]
+
+pub mod client;
+pub mod origin;
+pub mod proxy;
+
+/// A body in which every byte tells its place, and differs from that of another seed.
+pub fn body(seed: u64, len: usize) -> bytes::Bytes {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        // xorshift64
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes.into()
+}
