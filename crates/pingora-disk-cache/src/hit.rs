@@ -7,11 +7,7 @@ use crate::error;
 use async_trait::async_trait;
 use bytes::Bytes;
 use disk_cache::{BodyReader, Hit};
-use pingora_cache::{
-    CacheEntryId, CacheKey, Storage,
-    storage::HandleHit,
-    trace::SpanHandle,
-};
+use pingora_cache::{CacheEntryId, CacheKey, Storage, storage::HandleHit, trace::SpanHandle};
 use pingora_error::Result;
 use std::any::Any;
 
@@ -24,7 +20,12 @@ pub(crate) struct DiskHit {
 
 impl DiskHit {
     pub(crate) fn new(hit: &Hit) -> Self {
-        Self { reader: hit.reader(), id: CacheEntryId::new(hit.id().0), len: hit.len(), disk_size: hit.disk_size() }
+        Self {
+            reader: hit.reader(),
+            id: CacheEntryId::new(hit.id().0),
+            len: hit.len(),
+            disk_size: hit.disk_size(),
+        }
     }
 }
 
@@ -54,7 +55,11 @@ impl HandleHit for DiskHit {
         let start = start as u64;
         if start >= self.len {
             // A seek to the end itself would read as an empty body, which no range is.
-            return Err(error::read(disk_cache::Error::InvalidRange { start, end: end.unwrap_or(self.len), len: self.len }));
+            return Err(error::read(disk_cache::Error::InvalidRange {
+                start,
+                end: end.unwrap_or(self.len),
+                len: self.len,
+            }));
         }
         self.reader.seek(start, end).map_err(error::read)
     }

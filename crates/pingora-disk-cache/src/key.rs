@@ -66,7 +66,11 @@ mod tests {
         let key = CacheKey::new("example.com/a.jpg", "tenant");
         let mut variant = key.clone();
         variant.set_variance_key([7; 16]);
-        let others = [CacheKey::new("example.com/b.jpg", "tenant"), CacheKey::new("example.com/a.jpg", "other"), variant];
+        let others = [
+            CacheKey::new("example.com/b.jpg", "tenant"),
+            CacheKey::new("example.com/a.jpg", "other"),
+            variant,
+        ];
         for other in others {
             assert_ne!(entry_key(&other), entry_key(&key), "{other:?}");
         }

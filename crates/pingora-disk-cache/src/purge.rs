@@ -13,7 +13,12 @@ use pingora_cache::key::CacheHashKey;
 impl DiskCacheStorage {
     /// All responses under a user tag whose [`Label`], or the bytes that were hashed into the key, begin so.
     #[expect(clippy::missing_errors_doc, reason = "told for all of them above")]
-    pub async fn purge_prefix(&self, user_tag: &str, prefix: impl Into<Bytes>, mode: PurgeMode) -> Result<()> {
+    pub async fn purge_prefix(
+        &self,
+        user_tag: &str,
+        prefix: impl Into<Bytes>,
+        mode: PurgeMode,
+    ) -> Result<()> {
         // Labels are cut, so a longer prefix must be too: it then purges a little more, and nothing less.
         let prefix = Label::new(prefix).as_bytes().clone();
         self.cache().purge_with(PurgeScope::Prefix { namespace: namespace(user_tag), prefix }, mode).await

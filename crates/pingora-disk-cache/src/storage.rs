@@ -13,8 +13,8 @@ use disk_cache::{DiskCache, EntryId, Expiry, GetOptions, Hit, InsertOptions, Tar
 use http::HeaderName;
 use log::{debug, warn};
 use pingora_cache::{
-    CacheEntryId, CacheKey, CacheMeta, HitHandler, MissHandler, PurgeOutcome, PurgeTarget, PurgeType, Storage,
-    trace::SpanHandle,
+    CacheEntryId, CacheKey, CacheMeta, HitHandler, MissHandler, PurgeOutcome, PurgeTarget, PurgeType,
+    Storage, trace::SpanHandle,
 };
 use pingora_error::Result;
 use std::{any::Any, time::SystemTime};
@@ -76,7 +76,11 @@ impl DiskCacheStorage {
 #[async_trait]
 impl Storage for DiskCacheStorage {
     /// A response whose metadata this version cannot read is a miss, so that the next one is fetched once for all that wait.
-    async fn lookup(&'static self, key: &CacheKey, _: &SpanHandle) -> Result<Option<(CacheMeta, HitHandler)>> {
+    async fn lookup(
+        &'static self,
+        key: &CacheKey,
+        _: &SpanHandle,
+    ) -> Result<Option<(CacheMeta, HitHandler)>> {
         let Some(hit) = self.find(&entry_key(key), false).await? else { return Ok(None) };
         let mut meta = match meta::decode(hit.meta()) {
             Ok(meta) => meta,
@@ -92,14 +96,25 @@ impl Storage for DiskCacheStorage {
         Ok(Some((meta, Box::new(DiskHit::new(&hit)))))
     }
 
-    async fn get_miss_handler(&'static self, key: &CacheKey, meta: &CacheMeta, _: &SpanHandle) -> Result<MissHandler> {
-        let options = InsertOptions::new().meta(meta::encode(meta)?).expiry(meta::expiry(meta)).label(Label::of(key));
+    async fn get_miss_handler(
+        &'static self,
+        key: &CacheKey,
+        meta: &CacheMeta,
+        _: &SpanHandle,
+    ) -> Result<MissHandler> {
+        let options =
+            InsertOptions::new().meta(meta::encode(meta)?).expiry(meta::expiry(meta)).label(Label::of(key));
         let options = tags::tags(meta, self.tag_header.as_ref()).fold(options, InsertOptions::tag);
         let writer = self.cache.writer(&entry_key(key), options).await.map_err(error::write)?;
         Ok(Box::new(DiskMiss::new(writer, meta)))
     }
 
-    async fn purge(&'static self, target: PurgeTarget<'_>, _: PurgeType, _: &SpanHandle) -> Result<PurgeOutcome> {
+    async fn purge(
+        &'static self,
+        target: PurgeTarget<'_>,
+        _: PurgeType,
+        _: &SpanHandle,
+    ) -> Result<PurgeOutcome> {
         let (key, id) = named(target);
         let removed = self.cache.remove_entry(Target { key: &key, id }).await.map_err(error::write)?;
         Ok(removed.map_or(PurgeOutcome::NotFound, |id| PurgeOutcome::Purged(Some(CacheEntryId::new(id.0)))))

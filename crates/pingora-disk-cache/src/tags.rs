@@ -5,7 +5,10 @@ use http::HeaderName;
 use pingora_cache::CacheMeta;
 
 /// The tags that a response has in a header, between spaces or commas.
-pub(crate) fn tags<'a>(meta: &'a CacheMeta, header: Option<&HeaderName>) -> impl Iterator<Item = Bytes> + use<'a> {
+pub(crate) fn tags<'a>(
+    meta: &'a CacheMeta,
+    header: Option<&HeaderName>,
+) -> impl Iterator<Item = Bytes> + use<'a> {
     let lines = header.map(|name| meta.headers().get_all(name).iter());
     let words = lines.into_iter().flatten().flat_map(|line| line.as_bytes().split(|b| b" ,\t".contains(b)));
     words.filter(|word| !word.is_empty()).map(Bytes::copy_from_slice)

@@ -17,27 +17,25 @@ use pingora_disk_cache::DiskCacheStorage;
 use pingora_error::{Error, ErrorSource, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{ProxyHttp, Session};
-use std::{
-    net::SocketAddr,
-    sync::{LazyLock, OnceLock},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::OnceLock, time::Duration};
 
 /// What the origin says nothing of is not stored.
 const DEFAULTS: CacheMetaDefaults = CacheMetaDefaults::new(|_| None, 0, 0);
 
-/// One fetch for all that miss the same response; who has waited this long competes to fetch it anew.
-static LOCK: LazyLock<Box<CacheKeyLockImpl>> = LazyLock::new(|| CacheLock::new_boxed(Duration::from_secs(30)));
+/// Who has waited this long for another's fetch competes to fetch anew.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A proxy in front of one origin, with a cache as soon as there is one.
 pub(crate) struct CachingProxy {
     origin: SocketAddr,
     storage: &'static OnceLock<DiskCacheStorage>,
+    /// One fetch for all that miss the same response.
+    lock: &'static CacheKeyLockImpl,
 }
 
 impl CachingProxy {
     pub(crate) fn new(origin: SocketAddr, storage: &'static OnceLock<DiskCacheStorage>) -> Self {
-        Self { origin, storage }
+        Self { origin, storage, lock: Box::leak(CacheLock::new_boxed(PATIENCE)) }
     }
 }
 
@@ -62,12 +60,13 @@ impl ProxyHttp for CachingProxy {
     }
 
     fn request_cache_filter(&self, session: &mut Session, (): &mut ()) -> Result<()> {
-        let suits = matches!(session.req_header().method, Method::GET | Method::HEAD) || self.is_purge(session, &());
+        let suits =
+            matches!(session.req_header().method, Method::GET | Method::HEAD) || self.is_purge(session, &());
         if let Some(storage) = self.storage.get()
             && suits
         {
             // No eviction manager: the disk cache evicts by itself.
-            session.cache.enable(storage, None, None, Some(&**LOCK), None);
+            session.cache.enable(storage, None, None, Some(self.lock), None);
         }
         Ok(())
     }
@@ -76,7 +75,22 @@ impl ProxyHttp for CachingProxy {
         Ok(CacheKey::new(url(session.req_header()), ""))
     }
 
-    fn response_cache_filter(&self, session: &Session, response: &ResponseHeader, (): &mut ()) -> Result<RespCacheable> {
+    /// A range that ends before the body does is asked of the origin as it is, and not stored: Pingora would fetch the whole
+    /// body, and drop it half filled when the client has its range. The others fill the cache.
+    fn cache_miss(&self, session: &mut Session, (): &mut ()) {
+        if has_bounded_range(session.req_header()) {
+            session.cache.disable(NoCacheReason::Custom("range"));
+        } else {
+            session.cache.cache_miss();
+        }
+    }
+
+    fn response_cache_filter(
+        &self,
+        session: &Session,
+        response: &ResponseHeader,
+        (): &mut (),
+    ) -> Result<RespCacheable> {
         let varies_by_all = response.headers.get_all(header::VARY).iter().any(|names| names == "*");
         if varies_by_all || response.headers.contains_key(header::SET_COOKIE) {
             return Ok(Uncacheable(NoCacheReason::OriginNotCache));
@@ -86,7 +100,12 @@ impl ProxyHttp for CachingProxy {
         Ok(resp_cacheable(control.as_ref(), response.clone(), authorized, &DEFAULTS))
     }
 
-    fn cache_vary_filter(&self, meta: &CacheMeta, (): &mut (), request: &RequestHeader) -> Option<HashBinary> {
+    fn cache_vary_filter(
+        &self,
+        meta: &CacheMeta,
+        (): &mut (),
+        request: &RequestHeader,
+    ) -> Option<HashBinary> {
         let mut variance = VarianceBuilder::new();
         let lines = meta.headers().get_all(header::VARY).iter().filter_map(|line| line.to_str().ok());
         for name in lines.flat_map(|line| line.split(',')).map(|name| name.trim().to_ascii_lowercase()) {
@@ -101,7 +120,12 @@ impl ProxyHttp for CachingProxy {
         error.is_none_or(|error| error.esource() == &ErrorSource::Upstream)
     }
 
-    async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, (): &mut ()) -> Result<()> {
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        (): &mut (),
+    ) -> Result<()> {
         let told = match session.cache.phase() {
             CachePhase::Disabled(reason) => reason.as_str(),
             phase => phase.as_str(),
@@ -116,6 +140,13 @@ impl ProxyHttp for CachingProxy {
     fn purge_action(&self, session: &Session, (): &()) -> PurgeAction {
         if purge::is_soft(session.req_header()) { PurgeAction::Expire } else { PurgeAction::Delete }
     }
+}
+
+/// Whether a `Range` names a last byte, for one of its ranges at least.
+fn has_bounded_range(request: &RequestHeader) -> bool {
+    let range = request.headers.get(header::RANGE).and_then(|range| range.to_str().ok()).unwrap_or_default();
+    let ranges = range.split_once('=').map_or("", |(_, ranges)| ranges);
+    ranges.split(',').any(|range| matches!(range.trim().split_once('-'), Some((first, last)) if !first.is_empty() && !last.is_empty()))
 }
 
 pub(crate) const PURGE: &str = "PURGE";

@@ -70,7 +70,8 @@ pub(crate) fn run(args: &Args) -> ! {
     let options = Opt { daemon: args.daemon.is_some(), ..Opt::default() };
     let mut server = Server::new_with_opt_and_conf(options, configuration(args));
     server.bootstrap();
-    let cache = server.add_service(background_service("disk cache", DiskCacheService::new(&STORAGE, builder)));
+    let cache =
+        server.add_service(background_service("disk cache", DiskCacheService::new(&STORAGE, builder)));
     let mut proxy = http_proxy_service(&server.configuration, CachingProxy::new(args.origin, &STORAGE));
     match args.listen.strip_prefix("unix:") {
         #[cfg(unix)]

@@ -10,11 +10,10 @@ use pingora_proxy::Session;
 /// `PURGE /images/*` purges all URLs of the host that begin so, `PURGE /` with `Surrogate-Key: news sport` all responses with
 /// one of these tags. `X-Purge: soft` leaves them to be revalidated. Returns whether the request was answered here.
 pub(crate) async fn answer(session: &mut Session, storage: &DiskCacheStorage) -> Result<bool> {
-    let from_here = session.client_addr().is_some_and(|addr| match addr.as_inet() {
-        Some(addr) => addr.ip().to_canonical().is_loopback(),
-        // A Unix socket has permissions of its own.
-        None => true,
-    });
+    let peer = session.client_addr().and_then(|addr| addr.as_inet());
+    // A Unix socket has permissions of its own.
+    let over_unix = session.server_addr().is_some_and(|addr| addr.as_inet().is_none());
+    let from_here = over_unix || peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
     if !from_here {
         return say(session, 403).await;
     }

@@ -1,11 +1,14 @@
-//! One request, one connection.
+//! One request, one connection, which stays open as long as the answer is kept: Pingora ends a fill whose client is gone.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
-use hyper::{HeaderMap, Request, StatusCode};
+use hyper::{HeaderMap, Request, Response, StatusCode, body::Incoming, client::conn::http1::SendRequest};
 use hyper_util::rt::TokioIo;
 use std::net::SocketAddr;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::JoinHandle,
+};
 
 /// What came back.
 #[derive(Debug)]
@@ -14,6 +17,40 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// An error where the body broke off.
     pub body: Result<Bytes, hyper::Error>,
+    connection: Connection,
+}
+
+/// An answer whose body is still to be read.
+pub struct Begun {
+    answer: Response<Incoming>,
+    connection: Connection,
+}
+
+impl Begun {
+    /// The next piece of the body.
+    pub async fn piece(&mut self) -> Bytes {
+        let frame = self.answer.body_mut().frame().await.expect("a piece").expect("a piece");
+        frame.into_data().expect("no trailers")
+    }
+
+    pub async fn rest(self) -> Answer {
+        let (parts, body) = self.answer.into_parts();
+        let body = body.collect().await.map(http_body_util::Collected::to_bytes);
+        Answer { status: parts.status, headers: parts.headers, body, connection: self.connection }
+    }
+}
+
+#[derive(Debug)]
+struct Connection {
+    task: JoinHandle<Result<(), hyper::Error>>,
+    /// With it gone the connection would end.
+    _sender: SendRequest<Empty<Bytes>>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl Answer {
@@ -64,29 +101,25 @@ impl Ask {
     }
 
     pub async fn over(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Answer {
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a connection");
-        let connection = tokio::spawn(connection);
-        let answer = sender.send_request(self.request()).await.expect("an answer");
-        let (parts, body) = answer.into_parts();
-        let body = body.collect().await.map(http_body_util::Collected::to_bytes);
-        connection.abort();
-        Answer { status: parts.status, headers: parts.headers, body }
+        self.begin(stream).await.rest().await
     }
 
-    /// Takes the first piece of the body and hangs up.
-    pub async fn hang_up_midway(&self, proxy: SocketAddr) {
-        let stream = tokio::net::TcpStream::connect(proxy).await.expect("the proxy listens");
+    /// Waits for the header only.
+    pub async fn begun_by(&self, proxy: SocketAddr) -> Begun {
+        self.begin(tokio::net::TcpStream::connect(proxy).await.expect("the proxy listens")).await
+    }
+
+    pub async fn begin(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Begun {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a connection");
-        let connection = tokio::spawn(connection);
-        let mut answer = sender.send_request(self.request()).await.expect("an answer");
-        answer.body_mut().frame().await.expect("a piece").expect("a piece");
-        connection.abort();
+        let task = tokio::spawn(connection);
+        let answer = sender.send_request(self.request()).await.expect("an answer");
+        Begun { answer, connection: Connection { task, _sender: sender } }
     }
 
     fn request(&self) -> Request<Empty<Bytes>> {
-        let mut request = Request::builder().method(self.method).uri(&self.path).header("host", "example.com");
+        let mut request =
+            Request::builder().method(self.method).uri(&self.path).header("host", "example.com");
         for (name, value) in &self.headers {
             request = request.header(*name, value);
         }

@@ -2,7 +2,11 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
-use hyper::{HeaderMap, Request, Response, body::{Frame, Incoming}, service::service_fn};
+use hyper::{
+    HeaderMap, Request, Response,
+    body::{Frame, Incoming},
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use std::{
     convert::Infallible,
@@ -39,13 +43,17 @@ impl Origin {
                 let (stream, _) = listener.accept().await.expect("a connection");
                 let (all, answer) = (all.clone(), answer.clone());
                 let service = service_fn(move |request: Request<Incoming>| {
-                    let asked = Asked { path: request.uri().path().to_owned(), headers: request.headers().clone() };
+                    let asked =
+                        Asked { path: request.uri().path().to_owned(), headers: request.headers().clone() };
                     all.lock().expect("no panic").push(asked.clone());
                     let response = answer(&asked);
                     async move { Ok::<_, Infallible>(response) }
                 });
                 // A connection that ends early is what some tests are about.
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service),
+                );
             }
         });
         Self { addr, asked, accepting }
@@ -77,7 +85,7 @@ pub fn with(cache_control: &str, body: Bytes) -> Response<Body> {
     builder(cache_control).body(whole(body)).expect("a response")
 }
 
-pub fn builder(cache_control: &str) -> hyper::http::response::Builder {
+pub fn builder(cache_control: &str) -> http::response::Builder {
     Response::builder().header("cache-control", cache_control).header("etag", "\"one\"")
 }
 
