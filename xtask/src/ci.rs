@@ -7,7 +7,7 @@ use crate::{
     },
     interrupt, lowest,
     outcome::{Outcome, Ran},
-    plan,
+    pingora, plan,
     process::{self, command, found, output},
     targets, tidy,
 };
@@ -37,6 +37,7 @@ const STEPS: &[Step] = &[
     Step { name: "tidy", command: "cargo xtask tidy", run: |_| tidy::run().map(Outcome::Done) },
     Step { name: "test plan", command: "cargo xtask test-plan", run: |_| plan::run().map(Outcome::Done) },
     Step { name: "lowest Rust", command: "cargo xtask lowest-rust", run: |_| lowest::run() },
+    Step { name: "pingora-disk-cache", command: "cargo xtask pingora-disk-cache", run: |_| pingora::run() },
     Step { name: "dependencies", command: "cargo deny check bans licenses sources", run: deny },
     Step { name: "advisories", command: "cargo deny check advisories", run: advisories },
     Step { name: "other platforms", command: "cargo xtask check-targets", run: |_| targets::run_all() },

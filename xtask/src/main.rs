@@ -13,6 +13,7 @@ mod interrupt;
 mod kernel;
 mod lowest;
 mod outcome;
+mod pingora;
 mod plan;
 mod process;
 mod targets;
@@ -45,6 +46,7 @@ fn run(command: Command) -> Ran {
         Command::Tidy => tidy::run().map(Outcome::Done),
         Command::TestPlan => plan::run().map(Outcome::Done),
         Command::LowestRust => lowest::run(),
+        Command::PingoraDiskCache => pingora::run(),
         Command::CheckTargets => targets::run_all(),
         Command::TestLinux { clean: true, .. } => docker::linux::clean().map(Outcome::from),
         Command::TestLinux { io_uring, place, args, .. } => {

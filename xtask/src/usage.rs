@@ -32,6 +32,8 @@ pub(crate) enum Command {
     TestPlan,
     /// Type-check with the lowest Rust that the manifest promises
     LowestRust,
+    /// The package outside the workspace: its format, lints and tests
+    PingoraDiskCache,
     /// Type-check for Windows and macOS
     CheckTargets,
     /// The suite in a Linux container, with io_uring allowed and denied
