@@ -79,8 +79,7 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         // Lazily: the cache's files may be open for a moment more.
-        if let Err(left) = Command::new("umount").arg("-l").arg(self.0.path()).status() {
-            eprintln!("{} stays mounted: {left}", self.0.path().display());
-        }
+        let unmounted = Command::new("umount").arg("-l").arg(self.0.path()).status();
+        assert!(unmounted.is_ok_and(|status| status.success()), "{} stays mounted", self.0.path().display());
     }
 }

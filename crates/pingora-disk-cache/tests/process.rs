@@ -26,16 +26,8 @@ use tokio::net::UnixStream;
 const FOREVER: Duration = Duration::from_secs(60);
 /// Set for the process that is the proxy, to its arguments, one a line.
 const ARGS: &str = "PINGORA_DISK_CACHE_PROXY";
-/// The test that is the proxy where that is set.
-const PROXY: &str = "the_proxy_itself";
-
-#[test]
-fn the_proxy_itself() {
-    if let Ok(args) = std::env::var(ARGS) {
-        let args = std::iter::once("proxy").chain(args.lines());
-        example::run(&example::Args::parse_from(args))
-    }
-}
+/// The test that is the proxy where that is set: not on a runtime, because a server has its own.
+const PROXY: &str = "a_daemon_has_its_cache";
 
 /// A directory for a cache, the proxy's socket and its process id.
 struct Place(TempDir);
@@ -200,8 +192,17 @@ async fn a_server_that_ends_in_order_closes_the_cache() {
     assert_eq!(proxy.ask(get("/a")).await.cache(), "hit");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_daemon_has_its_cache() {
+#[test]
+fn a_daemon_has_its_cache() {
+    if let Ok(args) = std::env::var(ARGS) {
+        let args = std::iter::once("proxy").chain(args.lines());
+        example::run(&example::Args::parse_from(args))
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(in_the_background());
+}
+
+async fn in_the_background() {
     let (place, origin) = (Place::new(), Origin::start(by_path()).await);
     let pid_file = place.pid_file();
     let proxy = place.start(&origin, &["--daemon", pid_file.to_str().expect("text")]).await;
