@@ -7,7 +7,9 @@ use crate::{
         proxy::{builder, storage},
     },
 };
-use pingora_cache::{PurgeTarget, Storage as _, storage::MissFinishType};
+use pingora_cache::{
+    HttpCache, PurgeTarget, Storage as _, eviction::simple_lru::Manager, storage::MissFinishType,
+};
 use pingora_disk_cache::DiskCacheStorage;
 use tempfile::tempdir;
 
@@ -152,4 +154,47 @@ fn bodies_that_are_being_written_are_not_read() {
     let (_dir, storage) = runtime.block_on(empty());
     assert!(!storage.support_streaming_partial_write());
     assert!(storage.as_any().is::<DiskCacheStorage>());
+}
+
+#[tokio::test]
+async fn the_cache_evicts_the_least_recently_used_by_itself() {
+    let (dir, storage) = empty().await;
+    let hot = key("/hot");
+    store(storage, &hot, &meta("\"1\""), &body(0, 3 << 20)).await;
+    // Three times the capacity.
+    for n in 1..=64 {
+        store(storage, &key(&format!("/{n}")), &meta("\"1\""), &body(n, 3 << 20)).await;
+        assert!(find(storage, &hot).await.is_some(), "used after each of them: {n}");
+    }
+    assert!(find(storage, &key("/1")).await.is_none());
+    assert!(find(storage, &key("/64")).await.is_some());
+    let stats = storage.cache().stats();
+    assert!(stats.evictions > 0 && stats.disk_bytes <= 64 << 20, "{stats:?}");
+    drop(dir);
+}
+
+/// There is no reason to have one; but if there is one, it works.
+#[tokio::test]
+async fn an_eviction_manager_evicts_the_very_entries_that_it_admitted() {
+    let (_dir, storage) = empty().await;
+    let limit = 100_000;
+    let manager: &'static Manager = Box::leak(Box::new(Manager::new(limit)));
+    for n in 0..3 {
+        let mut cache = HttpCache::new();
+        cache.enable(storage, Some(manager), None, None, None);
+        cache.set_cache_key(key(&format!("/{n}")));
+        cache.cache_miss();
+        cache.set_cache_meta(meta("\"1\""));
+        cache.set_miss_handler().await.expect("a miss handler");
+        let handler = cache.miss_handler().expect("it was set");
+        handler.write_body(body(n, 40_000), true).await.expect("it takes it");
+        cache.finish_miss_handler().await.expect("it finishes");
+    }
+    // It purges in a task of its own.
+    while find(storage, &key("/0")).await.is_some() {
+        tokio::task::yield_now().await;
+    }
+    for n in 1..3 {
+        assert_eq!(stored(storage, &key(&format!("/{n}"))).await, Some(body(n, 40_000)));
+    }
 }
