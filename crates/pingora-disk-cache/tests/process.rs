@@ -12,18 +12,16 @@ use clap::Parser as _;
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 use support::{
     body,
     client::{Answer, Ask, get, purge},
     origin::{Origin, builder, pieces, with},
+    until,
 };
 use tempfile::{TempDir, tempdir};
 use tokio::net::UnixStream;
 
-/// Longer than anything here takes.
-const FOREVER: Duration = Duration::from_secs(60);
 /// Set for the process that is the proxy, to its arguments, one a line.
 const ARGS: &str = "PINGORA_DISK_CACHE_PROXY";
 /// The test that is the proxy where that is set: not on a runtime, because a server has its own.
@@ -66,12 +64,7 @@ impl Place {
             .spawn()
             .expect("it starts");
         let proxy = Proxy { child, socket: self.socket() };
-        let listens = async {
-            while UnixStream::connect(&proxy.socket).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(FOREVER, listens).await.expect("it listens");
+        until("it listens", || async { UnixStream::connect(&proxy.socket).await.ok() }).await;
         proxy
     }
 }
@@ -120,16 +113,7 @@ fn snapshot(cache: &Path) -> bool {
 
 /// The last thing that a cache does when it is closed.
 async fn closed(cache: &Path) {
-    until("it closes", || snapshot(cache)).await;
-}
-
-async fn until(what: &str, holds: impl Fn() -> bool) {
-    let waiting = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(FOREVER, waiting).await.expect(what);
+    until("it closes", || async { snapshot(cache).then_some(()) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use disk_cache::{ByteSize, DiskCache};
 use pingora_core::services::{ServiceReadyNotifier, background::BackgroundService as _};
 use pingora_disk_cache::{DiskCacheService, DiskCacheStorage};
-use std::{path::Path, sync::OnceLock};
+use std::{path::Path, sync::OnceLock, time::Duration};
 use tempfile::tempdir;
 use tokio::{
     sync::watch::{Receiver, Sender, channel},
@@ -58,10 +58,13 @@ async fn a_directory_in_use_is_waited_for_and_nobody_waits_for_that() {
     assert!(newer.storage.get().is_none());
     older.shutdown.send(true).expect("it runs");
     older.task.await.expect("it ends");
-    while newer.storage.get().is_none() {
-        assert!(!newer.task.is_finished(), "it gave up");
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    let opens = async {
+        while newer.storage.get().is_none() {
+            assert!(!newer.task.is_finished(), "it gave up");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), opens).await.expect("it opens");
     newer.shutdown.send(true).expect("it runs");
     newer.task.await.expect("it ends");
 }

@@ -6,6 +6,7 @@ use crate::support::{
     client::get,
     origin::{Origin, builder, whole, with},
     proxy::Proxy,
+    until,
 };
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -86,12 +87,8 @@ async fn a_stale_response_is_served_while_it_is_revalidated() {
     let stale = get("/a").of(proxy.addr).await;
     assert_eq!((stale.cache(), stale.whole()), ("stale-updating", &body(1, 1000)));
     // The fetch goes on in the background; it is over when a request hits.
-    let fresh = loop {
-        let answer = get("/a").of(proxy.addr).await;
-        if answer.cache() == "hit" {
-            break answer;
-        }
-    };
+    let hit = || async { Some(get("/a").of(proxy.addr).await).filter(|answer| answer.cache() == "hit") };
+    let fresh = until("it is revalidated", hit).await;
     assert_eq!(fresh.whole(), &body(2, 1000));
     assert_eq!(origin.count(), 2);
 }

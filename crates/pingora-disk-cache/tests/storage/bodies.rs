@@ -5,6 +5,7 @@ use crate::{
     support::{
         body,
         proxy::{builder, storage},
+        until,
     },
 };
 use pingora_cache::{
@@ -191,9 +192,7 @@ async fn an_eviction_manager_evicts_the_very_entries_that_it_admitted() {
         cache.finish_miss_handler().await.expect("it finishes");
     }
     // It purges in a task of its own.
-    while find(storage, &key("/0")).await.is_some() {
-        tokio::task::yield_now().await;
-    }
+    until("it purges", || async { find(storage, &key("/0")).await.is_none().then_some(()) }).await;
     for n in 1..3 {
         assert_eq!(stored(storage, &key(&format!("/{n}"))).await, Some(body(n, 40_000)));
     }
