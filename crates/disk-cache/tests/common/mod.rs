@@ -294,6 +294,15 @@ pub(crate) fn no_io_uring() -> Option<&'static str> {
     REASON.get_or_init(probe).as_deref()
 }
 
+/// What a case that is for `io_uring` comes to where that does not open: ignored, or failed if the run requires it.
+pub(crate) fn without_io_uring() -> Option<Result<Completion, Failed>> {
+    let reason = no_io_uring()?;
+    if std::env::var_os("DISK_CACHE_REQUIRE_IO_URING").is_some_and(|v| v == "1") {
+        return Some(Err(format!("io_uring is required and does not open: {reason}").into()));
+    }
+    Some(Ok(Completion::ignored_with(reason)))
+}
+
 /// An empty directory on the file system that the build uses.
 pub(crate) fn directory() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
@@ -323,12 +332,9 @@ pub(crate) fn trials(cases: &'static [Case]) -> Vec<Trial> {
 
 fn trial(case: &Case, backend: BackendChoice) -> Result<Completion, Failed> {
     if backend == BackendChoice::IoUring
-        && let Some(reason) = no_io_uring()
+        && let Some(ended) = without_io_uring()
     {
-        if std::env::var_os("DISK_CACHE_REQUIRE_IO_URING").is_some_and(|v| v == "1") {
-            return Err(format!("io_uring is required and does not open: {reason}").into());
-        }
-        return Ok(Completion::ignored_with(reason));
+        return ended;
     }
     let base = directory();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
