@@ -18,7 +18,7 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Makes a directory in `parent`, or beside `target/`, which unlike `/tmp` is seldom in memory.
+    /// Makes a directory in `parent`, or in `target/`, which unlike `/tmp` is seldom in memory.
     ///
     /// # Errors
     /// Where none can be made.
@@ -28,7 +28,7 @@ impl DataDir {
                 fs::create_dir_all(parent)?;
                 parent.to_owned()
             }
-            None => beside_target()?,
+            None => target()?,
         };
         let dir = tempfile::Builder::new().prefix(".bench-data-").tempdir_in(parent)?;
         // It may lie in a work tree: what is in it is nobody's work.
@@ -91,11 +91,12 @@ impl DataDir {
     }
 }
 
-fn beside_target() -> Result<PathBuf> {
+/// The folder that this was built in; a container has it on a volume.
+fn target() -> Result<PathBuf> {
     let exe = std::env::current_exe()?;
     let target = exe.ancestors().find(|a| a.file_name().is_some_and(|n| n == "target"));
-    match target.and_then(Path::parent) {
-        Some(parent) => Ok(parent.to_owned()),
+    match target {
+        Some(target) => Ok(target.to_owned()),
         None => Ok(std::env::current_dir()?),
     }
 }

@@ -10,7 +10,7 @@ pub struct LoadOptions {
     /// What to measure; everything unless said.
     #[arg(value_enum)]
     pub rows: Vec<Row>,
-    /// Where to keep the files of the run: a directory of its own is made here, and removed at the end. Beside `target/`
+    /// Where to keep the files of the run: a directory of its own is made here, and removed at the end. In `target/`
     /// unless said.
     #[arg(long)]
     pub dir: Option<PathBuf>,
