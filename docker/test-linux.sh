@@ -1,8 +1,9 @@
 #!/bin/sh
 # Runs in the container: the whole suite (or what the arguments say), then what the caches under test reported of themselves,
 # for `cargo xtask test-linux` to count.
+# What an earlier run left goes. The tests' folder is only made by cargo when it builds.
 rm -rf "$TMPDIR" "$DISK_CACHE_TEST_LOG" "$CARGO_TARGET_DIR"/tmp
-mkdir -p "$TMPDIR" || exit 1
+mkdir -p "$TMPDIR" "$CARGO_TARGET_DIR"/tmp || exit 1
 cargo test --locked --no-fail-fast "$@"
 status=$?
 echo "== log of the caches"
