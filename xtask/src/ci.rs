@@ -1,17 +1,16 @@
 //! All checks in order, and a table of what ran, what was skipped and why, and how long it took.
 
 use crate::{
-    docker::{
-        self,
-        linux::{IoUring, Where},
-    },
-    interrupt, lowest,
+    docker, interrupt, lowest,
     outcome::{Outcome, Ran},
     pingora, plan,
     process::{self, command, found, output},
     targets, tidy,
 };
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 /// One check: its name, the command that runs it alone, and what stands in for the command here.
 struct Step {
@@ -20,7 +19,7 @@ struct Step {
     run: fn(&'static str) -> Ran,
 }
 
-/// The step that takes as long as all others together.
+/// The step that `--no-docker` leaves out.
 const DOCKER: &str = "Linux in Docker";
 
 /// The README's test command comes first: it is what a newcomer types. CONTRIBUTING.md lists these commands.
@@ -44,6 +43,9 @@ const STEPS: &[Step] = &[
     Step { name: DOCKER, command: "cargo xtask test-linux --io-uring both", run: linux },
 ];
 
+/// The runs that `--budget-minutes` adds.
+const LONGER_NAME: &str = "longer";
+
 /// The randomised tests, what scales them, and how much of it takes about a minute on two cores.
 const LONGER: &[(&str, &[(&str, u64)])] = &[
     ("cargo test -p cache-store --test model", &[("DISK_CACHE_CASES", 1_000)]),
@@ -61,9 +63,10 @@ pub(crate) fn commands() -> impl Iterator<Item = &'static str> {
 ///
 /// # Errors
 /// The names of the steps that failed.
-pub(crate) fn run(budget_minutes: Option<u64>, no_docker: bool) -> Result<(), String> {
+pub(crate) fn run(budget_minutes: Option<u64>, no_docker: bool, only: Option<&str>) -> Result<(), String> {
+    let wanted = |name: &str| only.is_none_or(|only| only == name);
     let mut table = Vec::new();
-    for step in STEPS {
+    for step in STEPS.iter().filter(|step| wanted(step.name)) {
         let by_hand = no_docker && step.name == DOCKER;
         table.push(timed(step.name, step.command, || {
             if by_hand {
@@ -73,10 +76,19 @@ pub(crate) fn run(budget_minutes: Option<u64>, no_docker: bool) -> Result<(), St
         }));
         interrupt::check()?;
     }
-    for (test, scale) in LONGER.iter().filter(|_| budget_minutes.is_some()) {
-        let minutes = budget_minutes.unwrap_or(1);
-        table.push(timed("longer", test, || longer(test, scale, minutes)));
+    let minutes = budget_minutes.filter(|_| wanted(LONGER_NAME));
+    for (test, scale) in LONGER.iter().filter(|_| minutes.is_some()) {
+        table.push(timed(LONGER_NAME, test, || {
+            process::run(&mut longer(test, scale, minutes.unwrap_or(1))).map(Outcome::from)
+        }));
         interrupt::check()?;
+    }
+    if table.is_empty() {
+        let names: Vec<_> = STEPS.iter().map(|step| step.name).chain([LONGER_NAME]).collect();
+        return Err(format!(
+            "no such step; there are: {}; and {LONGER_NAME} needs --budget-minutes",
+            names.join(", ")
+        ));
     }
     print(&table);
     let failed: Vec<_> = table.iter().filter(|row| row.ran.is_err()).map(|row| row.name).collect();
@@ -125,11 +137,12 @@ fn plainly(line: &'static str) -> Ran {
     process::run(&mut command(program, words)).map(Outcome::from)
 }
 
-fn longer(test: &'static str, scale: &[(&str, u64)], minutes: u64) -> Ran {
+/// A randomised test, for about so many minutes.
+fn longer(test: &'static str, scale: &[(&str, u64)], minutes: u64) -> Command {
     let mut words = test.split(' ');
     let mut longer = command(words.next().unwrap_or_default(), words);
     longer.envs(scale.iter().map(|(name, number)| (name, (number * minutes).to_string())));
-    process::run(&mut longer).map(Outcome::from)
+    longer
 }
 
 fn deny(line: &'static str) -> Ran {
@@ -153,14 +166,51 @@ fn advisories(line: &'static str) -> Ran {
     plainly(line)
 }
 
-/// Where a container can build this checkout, a failure is a failure; where none can, this machine lacks it.
 fn linux(_: &'static str) -> Ran {
     if !cfg!(target_os = "linux") {
         return Ok(Outcome::Skipped("by hand outside Linux: cargo xtask test-linux".to_owned()));
     }
-    let place = Where::default();
-    match docker::linux::ready(&place) {
-        Ok(image) => docker::linux::test(&image, &place, IoUring::Both, &[]).map(Outcome::Done),
-        Err(reason) => Ok(Outcome::Skipped(reason)),
+    docker::step::run()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{ffi::OsStr, fs};
+
+    #[test]
+    fn the_budget_scales_what_the_randomised_tests_do() {
+        for (test, scale) in LONGER {
+            let longer = longer(test, scale, 3);
+            let set: Vec<_> = longer.get_envs().collect();
+            assert_eq!(set.len(), scale.len());
+            for (name, number) in *scale {
+                let tripled = (number * 3).to_string();
+                assert!(set.contains(&(OsStr::new(name), Some(OsStr::new(&tripled)))), "{test}: {set:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_variables_that_the_budget_scales_are_read_by_those_tests() {
+        for (test, scale) in LONGER {
+            let words: Vec<_> = test.split(' ').collect();
+            let ["cargo", "test", "-p", package, "--test", name] = words[..] else { panic!("{test}") };
+            let file = process::repo().join(format!("crates/{package}/tests/{name}.rs"));
+            let text = fs::read_to_string(&file).expect("the test is there");
+            for (variable, _) in *scale {
+                assert!(
+                    text.contains(&format!("\"{variable}\"")),
+                    "{} does not read {variable}",
+                    file.display()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_that_is_not_there_is_refused_by_the_names_of_those_that_are() {
+        let refused = run(None, false, Some("nothing")).expect_err("refused");
+        assert!(STEPS.iter().all(|step| refused.contains(step.name)), "{refused}");
     }
 }

@@ -3,9 +3,12 @@
 use crate::interrupt;
 use std::{
     ffi::OsStr,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus, Output, Stdio},
+    sync::mpsc::{self, Sender},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// The folder of the workspace.
@@ -49,6 +52,10 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
 pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     interrupt::check()?;
     let out = command.stdin(Stdio::null()).output().map_err(|e| unstarted(command, &e))?;
+    told(command, &out)
+}
+
+fn told(command: &Command, out: &Output) -> Result<String, String> {
     if out.status.success() {
         return Ok(String::from_utf8_lossy(&out.stdout).into_owned());
     }
@@ -57,20 +64,60 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     Err(format!("{}: {complaint}", name(command)))
 }
 
-/// Runs, handing on each line of its standard output as it comes.
+/// [`output`], for a command that may wait for ever; what it writes is short.
+///
+/// # Errors
+/// Those of [`output`], and that the time is up.
+pub(crate) fn output_within(command: &mut Command, limit: Duration) -> Result<String, String> {
+    interrupt::check()?;
+    let begun = Instant::now();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|e| unstarted(command, &e))?;
+    let failed = |e: std::io::Error| format!("{}: {e}", name(command));
+    while child.try_wait().map_err(failed)?.is_none() {
+        if begun.elapsed() > limit {
+            child.kill().and_then(|()| child.wait()).map_err(failed)?;
+            return Err(format!("{}: no answer in {limit:?}", name(command)));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    told(command, &child.wait_with_output().map_err(failed)?)
+}
+
+/// Where a line comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stream {
+    Output,
+    Complaints,
+}
+
+/// Runs, handing on each line of both its streams as it comes.
 ///
 /// # Errors
 /// That it did not start. How it ended is the caller's to judge.
-pub(crate) fn lines(command: &mut Command, mut each: impl FnMut(&str)) -> Result<ExitStatus, String> {
+pub(crate) fn lines(command: &mut Command, mut each: impl FnMut(Stream, &str)) -> Result<ExitStatus, String> {
     interrupt::check()?;
-    let mut child = command.stdout(Stdio::piped()).spawn().map_err(|e| unstarted(command, &e))?;
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(|e| unstarted(command, &e))?;
+    let (send, both) = mpsc::channel();
     if let Some(out) = child.stdout.take() {
-        for line in BufReader::new(out).split(b'\n') {
-            let line = line.map_err(|e| format!("{}: {e}", name(command)))?;
-            each(String::from_utf8_lossy(&line).trim_end_matches('\r'));
-        }
+        hand_on(Stream::Output, out, send.clone());
+    }
+    if let Some(err) = child.stderr.take() {
+        hand_on(Stream::Complaints, err, send);
+    }
+    for (stream, line) in both {
+        each(stream, String::from_utf8_lossy(&line).trim_end_matches('\r'));
     }
     child.wait().map_err(|e| format!("{}: {e}", name(command)))
+}
+
+/// Sends lines until the stream ends or nobody listens.
+fn hand_on(stream: Stream, pipe: impl Read + Send + 'static, to: Sender<(Stream, Vec<u8>)>) {
+    thread::spawn(move || {
+        let mut lines = BufReader::new(pipe).split(b'\n').map_while(Result::ok);
+        lines.try_for_each(|line| to.send((stream, line))).ok()
+    });
 }
 
 /// How a command ended, as a result.
@@ -87,4 +134,31 @@ fn unstarted(command: &Command, error: &std::io::Error) -> String {
 fn name(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args().take(3));
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn both_streams_of_a_child_are_handed_on() {
+        let mut lines_seen = Vec::new();
+        let mut shell = command("sh", ["-c", "echo out; echo err >&2; exit 3"]);
+        let status =
+            lines(&mut shell, |stream, line| lines_seen.push((stream, line.to_owned()))).expect("it starts");
+        lines_seen.sort();
+        let expected = vec![(Stream::Output, "out".to_owned()), (Stream::Complaints, "err".to_owned())];
+        assert_eq!((status.code(), lines_seen), (Some(3), expected));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_command_that_waits_for_ever_is_given_up() {
+        let mut for_ever = command("cat", ["/dev/zero"]);
+        let given_up = output_within(&mut for_ever, Duration::from_millis(50));
+        assert!(given_up.is_err_and(|why| why.contains("no answer in 50ms")));
+        let quick = output_within(&mut command("echo", ["here"]), Duration::from_secs(60));
+        assert_eq!(quick, Ok("here\n".to_owned()));
+    }
 }

@@ -25,6 +25,9 @@ pub(crate) enum Command {
         /// Leave the suite in a container out, and say so
         #[arg(long)]
         no_docker: bool,
+        /// Run one step alone, by its name in the table
+        #[arg(long, value_name = "STEP")]
+        only: Option<String>,
     },
     /// Crate edges, manifests, module docs, leftovers, commands in the documents
     Tidy,

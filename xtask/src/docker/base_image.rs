@@ -5,9 +5,11 @@ use super::engine::Engine;
 use crate::process::{command, found, output, run};
 use clap::ValueEnum;
 use std::{
-    fs,
+    env, fs,
+    net::{TcpStream, ToSocketAddrs},
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 /// What the image is called.
@@ -15,6 +17,9 @@ pub(crate) const NAME: &str = "disk-cache-base:local";
 /// Where the image expects the host's toolchain.
 const PATH: &str = "PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const RELEASE: &str = "bookworm";
+/// debootstrap's own, asked beforehand.
+const MIRROR: (&str, u16) = ("deb.debian.org", 80);
+const PATIENCE: Duration = Duration::from_secs(10);
 const PACKAGES: &str = "gcc,libc6-dev,ca-certificates";
 /// What a build and its tests need of a root file system, and nothing that is a secret of the host.
 const FROM_HOST: &[&str] = &[
@@ -83,6 +88,7 @@ fn debootstrap() -> Result<(), String> {
     if output(&mut command("id", ["-u"]))?.trim() != "0" {
         return Err("debootstrap needs root".to_owned());
     }
+    reachable()?;
     // Not in the checkout: nothing that root owns may be left there.
     let folder = tempfile::tempdir().map_err(|e| format!("a temporary folder: {e}"))?;
     let root = folder.path().join("root");
@@ -90,6 +96,16 @@ fn debootstrap() -> Result<(), String> {
     let mut make = command("debootstrap", ["--variant=minbase", &include, RELEASE]);
     output(make.arg(&root))?;
     import(command("tar", ["--numeric-owner", "-c", "."]).current_dir(&root))
+}
+
+/// debootstrap itself tries for hours where a network swallows what it is sent. Behind a proxy the proxy would have to be asked.
+fn reachable() -> Result<(), String> {
+    if env::var_os("http_proxy").is_some() {
+        return Ok(());
+    }
+    let mut addresses = MIRROR.to_socket_addrs().map_err(|e| format!("{}: {e}", MIRROR.0))?;
+    let reached = addresses.any(|address| TcpStream::connect_timeout(&address, PATIENCE).is_ok());
+    if reached { Ok(()) } else { Err(format!("{} does not answer", MIRROR.0)) }
 }
 
 fn host() -> Result<(), String> {

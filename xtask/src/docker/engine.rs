@@ -1,7 +1,10 @@
 //! The container engine and its compose tool.
 
-use crate::process::{command, output};
-use std::process::Command;
+use crate::process::{command, output, output_within};
+use std::{process::Command, time::Duration};
+
+/// An engine that says nothing for so long hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An engine that answers, and how its compose tool is called.
 pub(crate) struct Engine {
@@ -12,7 +15,8 @@ impl Engine {
     /// # Errors
     /// One line that says what to install or start.
     pub(crate) fn find() -> Result<Self, String> {
-        let version = output(&mut command("docker", ["version", "--format", "{{.Server.Version}}"]));
+        let mut version = command("docker", ["version", "--format", "{{.Server.Version}}"]);
+        let version = output_within(&mut version, PATIENCE);
         if let Err(reason) = version {
             return Err(format!("no Docker engine answers, install or start Docker ({reason})"));
         }

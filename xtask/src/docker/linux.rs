@@ -1,9 +1,13 @@
 //! `test-linux`, `bench-linux` and `build-linux`.
 
-use super::{image::Image, report::Report};
+use super::{
+    image::Image,
+    look::Look,
+    report::{Report, tells_full_disk},
+};
 use crate::{
     interrupt::{self, Container},
-    process::{lines, output, repo},
+    process::{Stream, lines, output, repo},
 };
 use clap::{Args, ValueEnum};
 use std::{
@@ -14,7 +18,7 @@ use std::{
 };
 
 /// Denies the three calls and allows the rest.
-const DENIED: &str = "docker/seccomp-deny-io-uring.json";
+pub(crate) const DENIED: &str = "docker/seccomp-deny-io-uring.json";
 
 /// Where the containers run.
 #[derive(Args, Clone, Debug, Default)]
@@ -47,14 +51,25 @@ struct Run {
 /// # Errors
 /// What this machine lacks for that.
 pub(crate) fn ready(place: &Where) -> Result<Image, String> {
+    // A profile that is none is told before minutes are spent on an image.
+    profile(place.seccomp.as_deref())?;
     let image = Image::ready(place.base_image.as_deref())?;
+    look(&image, "unconfined")?;
+    Ok(image)
+}
+
+/// What a container under a profile can do.
+///
+/// # Errors
+/// That none starts, or that it cannot build this checkout.
+pub(crate) fn look(image: &Image, profile: &str) -> Result<Look, String> {
     let mut look = image.compose();
     let container = format!("{}-look", image.project);
-    start(&mut look, &container, "test-linux", "unconfined");
-    look.args(["sh", "-c", "test -f Cargo.toml && cargo --version"]);
+    start(&mut look, &container, "test-linux", profile);
+    look.args(["sh", "docker/look.sh"]);
     let _container = Container::named(&container);
-    output(&mut look).map_err(|e| format!("no container can build this checkout: {e}"))?;
-    Ok(image)
+    let told = output(&mut look).map_err(|e| format!("no container can build this checkout: {e}"))?;
+    Look::parse(&told)
 }
 
 /// Runs the suite in a container, with io_uring allowed, denied, or once each.
@@ -125,8 +140,8 @@ fn service(place: &Where, service: &str, cargo: &[&str], args: &[String]) -> Res
     }
     let _container = Container::named(&container);
     let mut disk_full = false;
-    let status = lines(&mut compose, |line| {
-        disk_full |= line.contains("No space left on device");
+    let status = lines(&mut compose, |_, line| {
+        disk_full |= tells_full_disk(line);
         println!("{line}");
     })?;
     interrupt::check()?;
@@ -150,8 +165,11 @@ fn mode(image: &Image, mode: &'static str, profile: &str, args: &[String]) -> Re
     }
     let _container = Container::named(&container);
     let mut report = Report::default();
-    let status = lines(&mut compose, |line| {
-        if report.take(line) {
+    let status = lines(&mut compose, |stream, line| {
+        if stream == Stream::Complaints {
+            report.complained(line);
+            eprintln!("{line}");
+        } else if report.take(line) {
             println!("{line}");
         }
     })?;
@@ -171,7 +189,7 @@ fn mode(image: &Image, mode: &'static str, profile: &str, args: &[String]) -> Re
     Ok(Run { mode, report, complaints, seconds: begun.elapsed().as_secs_f64() })
 }
 
-fn start(compose: &mut Command, container: &str, service: &str, profile: &str) {
+pub(crate) fn start(compose: &mut Command, container: &str, service: &str, profile: &str) {
     compose.env("SECCOMP_PROFILE", profile);
     compose.args(["run", "--rm", "-T", "--name", container, service]);
 }
@@ -180,7 +198,8 @@ fn start(compose: &mut Command, container: &str, service: &str, profile: &str) {
 fn profile(file: Option<&Path>) -> Result<String, String> {
     let Some(file) = file else { return Ok("unconfined".to_owned()) };
     let text = fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
-    serde_json::from_str::<serde_json::Value>(&text).map_err(|e| format!("{}: {e}", file.display()))?;
+    serde_json::from_str::<serde_json::Value>(&text)
+        .map_err(|e| format!("{}: not JSON: {e}", file.display()))?;
     let whole = fs::canonicalize(file).map_err(|e| format!("{}: {e}", file.display()))?;
     Ok(whole.display().to_string())
 }

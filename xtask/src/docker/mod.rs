@@ -4,5 +4,7 @@ pub(crate) mod base_image;
 mod engine;
 mod image;
 pub(crate) mod linux;
+mod look;
 mod report;
 pub(crate) mod seccomp;
+pub(crate) mod step;
