@@ -136,11 +136,10 @@ fn name(command: &Command) -> String {
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 
-    #[cfg(unix)]
     #[test]
     fn both_streams_of_a_child_are_handed_on() {
         let mut lines_seen = Vec::new();
@@ -152,7 +151,6 @@ mod tests {
         assert_eq!((status.code(), lines_seen), (Some(3), expected));
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_command_that_waits_for_ever_is_given_up() {
         let mut for_ever = command("cat", ["/dev/zero"]);
