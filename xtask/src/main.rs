@@ -9,6 +9,7 @@
 
 mod ci;
 mod docker;
+mod faults;
 mod interrupt;
 mod kernel;
 mod lowest;
@@ -44,6 +45,14 @@ fn run(command: Command) -> Ran {
         Command::Ci { budget_minutes, no_docker } => ci::run(budget_minutes, no_docker).map(Outcome::from),
         Command::Tidy => tidy::run().map(Outcome::Done),
         Command::TestPlan => plan::run().map(Outcome::Done),
+        Command::Faults { list: true, .. } => {
+            faults::list();
+            Ok(Outcome::Done(String::new()))
+        }
+        Command::Faults { names, saboteurs: true, .. } => faults::saboteurs(&names),
+        Command::Faults { names, deep, seed, .. } => {
+            faults::run(&names, if deep { faults::Scale::Full } else { faults::Scale::Tenth }, seed)
+        }
         Command::LowestRust => lowest::run(),
         Command::CheckTargets => targets::run_all(),
         Command::TestLinux { clean: true, .. } => docker::linux::clean().map(Outcome::from),

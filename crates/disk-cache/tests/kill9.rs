@@ -16,7 +16,7 @@
 #![cfg(unix)]
 
 use bytes::Bytes;
-use cache_testkit::{Loss, Model, Rng, Seen, Stored, Ticket};
+use cache_testkit::{Loss, Model, Rng, Seen, Stored, Ticket, tried};
 use disk_cache::{
     BackendChoice, ByteSize, CacheKey, DiskCache, Durability, Error, Expiry, GetOptions, InsertOptions,
     PurgeScope,
@@ -392,5 +392,6 @@ fn what_was_acknowledged_survives_a_kill_at_any_moment() {
             name(backend),
             begun.elapsed().as_secs_f64()
         );
+        tried(kills, &format!("kills on {}", name(backend)));
     }
 }

@@ -4,5 +4,5 @@ pub(crate) mod base_image;
 mod engine;
 mod image;
 pub(crate) mod linux;
-mod report;
+pub(crate) mod report;
 pub(crate) mod seccomp;
