@@ -144,14 +144,20 @@ impl Fixture {
         let mut bytes = files[path].to_vec();
         change(&mut bytes);
         files.insert(path.to_owned(), bytes.into());
-        Damage { what: format!("{}: {what}", path.display()), files, damaged: vec![path.to_owned()], one_bit: false }
+        Damage {
+            what: format!("{}: {what}", path.display()),
+            files,
+            damaged: vec![path.to_owned()],
+            one_bit: false,
+        }
     }
 
     /// Opens what is left and looks at everything.
     fn check(&self, damage: &Damage) {
         let of_superblock = damage.damaged.iter().any(|path| path.ends_with("CACHE"));
         let last = self.files.keys().filter(|path| is_segment(path)).max().unwrap();
-        let at_the_end = !damage.one_bit && damage.damaged.iter().any(|path| is_segment(path) && path >= last);
+        let at_the_end =
+            !damage.one_bit && damage.damaged.iter().any(|path| is_segment(path) && path >= last);
         let newest_only = self.sealed && !at_the_end;
         paused().block_on(async {
             let disk = disk_of(&damage.files).await;
@@ -175,7 +181,9 @@ impl Fixture {
             }
             let options = InsertOptions::new().durability(Durability::Synced);
             let inserted = in_time("an insert", engine.insert_with(&key(0), body(0, 99, 300), options)).await;
-            if inserted.is_err() || seen(&engine, &key(0)).await.unwrap().map(|s| s.body) != Some(body(0, 99, 300)) {
+            if inserted.is_err()
+                || seen(&engine, &key(0)).await.unwrap().map(|s| s.body) != Some(body(0, 99, 300))
+            {
                 fail(format!("an insert after it: {inserted:?}"));
             }
         });
@@ -228,7 +236,8 @@ fn a_cut_or_a_damaged_block_anywhere_gives_no_wrong_byte() {
     let (fixtures, mut rng) = (fixtures(), Rng::new(seed ^ 0xb10c));
     for _ in 0..budget / 2 {
         let fixture = &fixtures[rng.below(3) as usize];
-        let Some((path, bytes)) = fixture.files.iter().nth(rng.below(fixture.files.len() as u64) as usize) else {
+        let Some((path, bytes)) = fixture.files.iter().nth(rng.below(fixture.files.len() as u64) as usize)
+        else {
             continue;
         };
         let len = bytes.len();

@@ -103,12 +103,14 @@ impl History {
         // Calls that a later one had wholly overtaken before the look began.
         let over = |e: &Event| of_key().any(|later| later.begun > e.ended && later.ended < begun);
         let fits = match seen {
-            Some(serial) => {
-                of_key().any(|e| e.did == Did::Store(serial) && !over(e))
-            }
+            Some(serial) => of_key().any(|e| e.did == Did::Store(serial) && !over(e)),
             None => !of_key().any(|e| e.ended < begun) || of_key().any(|e| e.did == Did::Remove && !over(e)),
         };
-        if fits { Ok(()) } else { Err(format!("key {key} gave {seen:?} to a look from {begun} on: {events:#?}")) }
+        if fits {
+            Ok(())
+        } else {
+            Err(format!("key {key} gave {seen:?} to a look from {begun} on: {events:#?}"))
+        }
     }
 }
 

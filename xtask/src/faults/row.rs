@@ -129,6 +129,11 @@ impl Run {
         let seed = seed.map(|seed| format!("DISK_CACHE_SEED={seed}"));
         let variables = self.variables(scale).map(|(name, number)| format!("{name}={number}"));
         let words = self.words().into_iter().map(str::to_owned);
-        seed.into_iter().chain(variables).chain(["cargo".to_owned()]).chain(words).collect::<Vec<_>>().join(" ")
+        seed.into_iter()
+            .chain(variables)
+            .chain(["cargo".to_owned()])
+            .chain(words)
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }

@@ -78,7 +78,8 @@ impl Trial {
         }
         self.tree.apply(&saboteur.patch).map_err(|why| format!("it does not apply: {why}"))?;
         for test in &saboteur.tests {
-            output(&mut self.tree.cargo(&test.words(false))).map_err(|why| format!("it does not build: {why}"))?;
+            output(&mut self.tree.cargo(&test.words(false)))
+                .map_err(|why| format!("it does not build: {why}"))?;
             let tally = self.look(test, &saboteur.name)?;
             if let Some(first) = tally.failures().first() {
                 let more = tally.failures().len() - 1;
@@ -91,7 +92,8 @@ impl Trial {
 
     /// The control: without a fault the test passes.
     fn passes(&self, test: &Narrow) -> Result<(), String> {
-        output(&mut self.tree.cargo(&test.words(false))).map_err(|why| format!("{} does not build: {why}", test.test))?;
+        output(&mut self.tree.cargo(&test.words(false)))
+            .map_err(|why| format!("{} does not build: {why}", test.test))?;
         let tally = self.look(test, "control")?;
         match tally.failures().first() {
             Some(first) => Err(format!("{first} fails without any fault")),

@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn what_did_not_run_is_kept_with_its_reason() {
-        let ignored = tally("test [] x ... ignored (not root)\ntest result: ok. 0 passed; 0 failed; 1 ignored");
+        let ignored =
+            tally("test [] x ... ignored (not root)\ntest result: ok. 0 passed; 0 failed; 1 ignored");
         assert_eq!(ignored.not_run().len(), 1);
         assert_eq!(ignored.complaint(true, true), None);
     }

@@ -26,7 +26,8 @@ impl Tree {
     /// Git's, or a file's.
     pub(super) fn of_checkout() -> Result<Self, String> {
         let folder = repo().join("target/saboteurs");
-        let known = output(&mut command("git", ["ls-files", "-z", "-co", "--exclude-standard", "--deduplicate"]))?;
+        let known =
+            output(&mut command("git", ["ls-files", "-z", "-co", "--exclude-standard", "--deduplicate"]))?;
         let files = known.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from);
         // Deleted and not yet told to git.
         let files = files.filter(|name| repo().join(name).is_file()).collect();

@@ -36,7 +36,11 @@ pub(crate) fn own_mounts() -> Result<(), String> {
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<(), Skip> {
     let skip = |why: String| Skip(format!("{program} {}: {why}", arguments.join(" ")));
     let out = Command::new(program).args(arguments).output().map_err(|e| skip(e.to_string()))?;
-    if out.status.success() { Ok(()) } else { Err(skip(String::from_utf8_lossy(&out.stderr).trim().to_owned())) }
+    if out.status.success() {
+        Ok(())
+    } else {
+        Err(skip(String::from_utf8_lossy(&out.stderr).trim().to_owned()))
+    }
 }
 
 /// A file system in an image.
@@ -63,7 +67,10 @@ impl Disk {
     }
 
     fn mount(&self) -> Result<(), Skip> {
-        run("mount", &["-o", "loop", "-t", self.kind, self.image.to_str().unwrap(), self.at.to_str().unwrap()])
+        run(
+            "mount",
+            &["-o", "loop", "-t", self.kind, self.image.to_str().unwrap(), self.at.to_str().unwrap()],
+        )
     }
 
     /// The power goes: what is not on the device by now never gets there.
