@@ -35,6 +35,15 @@ pub(super) const ROWS: &[Row] = &[
         runs: &[Run { test: "kill9", filter: "", scale: &[("DISK_CACHE_KILLS", 100, 1_000)] }],
     },
     Row {
+        name: "real-power-cut",
+        fault: "ext4 and xfs on loop devices go down without a word under a cache at work, on both backends (root only)",
+        runs: &[Run {
+            test: "real_disks",
+            filter: "power_cut",
+            scale: &[("DISK_CACHE_POWER_CUTS", 30, 300)],
+        }],
+    },
+    Row {
         name: "io-errors",
         fault: "every backend operation fails in turn, once and from then on: EIO, ENOSPC, EINTR, EMFILE, EROFS, torn, short",
         runs: &[
@@ -43,21 +52,76 @@ pub(super) const ROWS: &[Row] = &[
                 filter: "",
                 scale: &[("DISK_CACHE_FAULT_WORKLOADS", 1, 10), ("DISK_CACHE_EVERY_ERRNO", 1, 1)],
             },
-            all("failures"),
             some("streaming", "failure_point"),
+            all("operations"),
+        ],
+    },
+    Row {
+        name: "failed-sync",
+        fault: "a sync fails: of a segment, of a directory, of pages marked clean, of a file on a device that is full (root only)",
+        runs: &[
+            all("failures"),
+            Run { test: "real_disks", filter: "a_sync", scale: &[("DISK_CACHE_POWER_CUTS", 40, 400)] },
+        ],
+    },
+    Row {
+        name: "full-disk",
+        fault: "no bytes or no inodes are left, or a file system turns read-only, under a cache at work; then there is room (root only)",
+        runs: &[
+            some("bad_input", "disk"),
+            some("bad_input", "file_system"),
+            Run { test: "real_disks", filter: "read_only", scale: &[("DISK_CACHE_POWER_CUTS", 40, 400)] },
         ],
     },
     Row {
         name: "damage",
-        fault: "bits flipped, files cut, zeroed, swapped, doubled, of another cache, of an older time",
+        fault: "bits flipped, files cut, zeroed, swapped, doubled, lost, of another cache, of an older time",
         runs: &[
             Run { test: "damage", filter: "", scale: &[("DISK_CACHE_DAMAGES", 10_000, 100_000)] },
-            Run { test: "recovery", filter: "", scale: &[] },
+            all("recovery"),
+        ],
+    },
+    Row {
+        name: "hostile",
+        fault: "keys, metas, tags and bodies at and past every limit; structures forged with the cache's own secret",
+        runs: &[
+            all("bad_input"),
+            Run { test: "hostile", filter: "", scale: &[("DISK_CACHE_FORGERIES", 20_000, 200_000)] },
+        ],
+    },
+    Row {
+        name: "concurrency",
+        fault: "callers and background work go on in any order; threads at the index; rings that die under load",
+        runs: &[
+            Run { test: "schedules", filter: "", scale: &[("DISK_CACHE_SCHEDULES", 1_000, 10_000)] },
+            all("races"),
+            all("threads"),
+            all("get_or_fetch"),
         ],
     },
     Row {
         name: "cancellation",
-        fault: "the caller's future is dropped at every poll of every call",
-        runs: &[all("cancellation"), some("lifetime", "dropped"), some("streaming", "drop")],
+        fault: "the caller's future is dropped at every poll of every call, and with operations in the rings",
+        runs: &[all("cancellation"), some("lifetime", ""), some("streaming", "drop")],
+    },
+    Row {
+        name: "leaks",
+        fault: "a cache is opened and closed, or dropped, again and again; streams of any length",
+        runs: &[Run { test: "leaks", filter: "", scale: &[("DISK_CACHE_OPENS", 100, 1_000)] }, all("memory")],
+    },
+    Row {
+        name: "no-io-uring",
+        fault: "io_uring is denied by a filter of system calls, at set-up, submission or registration, or its rings die",
+        runs: &[all("denied"), all("fallback")],
+    },
+    Row {
+        name: "clock",
+        fault: "the wall clock is set back and forth by ten years, or stands still",
+        runs: &[some("portable", "clock")],
+    },
+    Row {
+        name: "formats",
+        fault: "directories of earlier versions, which open, and of newer ones, which are refused untouched",
+        runs: &[some("portable", "format_1"), some("recovery", "newer_version")],
     },
 ];

@@ -79,6 +79,8 @@ impl Tree {
     pub(super) fn cargo(&self, words: &[&str]) -> Command {
         let mut cargo = Command::new("cargo");
         cargo.args(words).current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
+        // A fault may leave a warning behind.
+        cargo.env_remove("RUSTFLAGS");
         cargo
     }
 }
