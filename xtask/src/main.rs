@@ -16,6 +16,7 @@ mod lowest;
 mod outcome;
 mod plan;
 mod process;
+mod soak;
 mod targets;
 mod tidy;
 mod usage;
@@ -53,6 +54,7 @@ fn run(command: Command) -> Ran {
         Command::Faults { names, deep, seed, .. } => {
             faults::run(&names, if deep { faults::Scale::Full } else { faults::Scale::Tenth }, seed)
         }
+        Command::Soak { minutes, seed, backend } => soak::run(minutes, seed, &backend),
         Command::LowestRust => lowest::run(),
         Command::CheckTargets => targets::run_all(),
         Command::TestLinux { clean: true, .. } => docker::linux::clean().map(Outcome::from),

@@ -48,6 +48,16 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "deep")]
         saboteurs: bool,
     },
+    /// A cache under a steady load: descriptors, threads, memory and disk sampled, drawn and judged
+    Soak {
+        #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=1440))]
+        minutes: u64,
+        /// The seed of the load
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        #[arg(long, default_value = "auto", value_parser = ["auto", "io-uring", "tokio"])]
+        backend: String,
+    },
     /// Type-check with the lowest Rust that the manifest promises
     LowestRust,
     /// Type-check for Windows and macOS

@@ -81,6 +81,11 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Row>, String> {
     Ok(ROWS.iter().filter(|row| names.is_empty() || names.iter().any(|name| name == row.name)).collect())
 }
 
+/// The names of all rows.
+pub(crate) fn rows() -> impl Iterator<Item = &'static str> {
+    ROWS.iter().map(|row| row.name)
+}
+
 /// Whether there is such a row.
 fn is_row(name: &str) -> bool {
     ROWS.iter().any(|row| row.name == name)

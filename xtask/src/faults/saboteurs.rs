@@ -15,7 +15,7 @@ use crate::{
     process::{limited, output, repo},
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     path::PathBuf,
     process::Command,
@@ -35,24 +35,26 @@ pub(crate) fn run(names: &[String]) -> Ran {
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|s| fits(s, name))) {
         return Err(format!("no saboteur has {unknown} in its name"));
     }
-    let mut tree = Trial { tree: Tree::of_checkout()?, good: BTreeSet::new() };
-    println!("{:<36} {:>8}  {:<14} caught by", "planted", "seconds", "row");
+    let chosen: Vec<_> =
+        all.iter().filter(|s| names.is_empty() || names.iter().any(|name| fits(s, name))).collect();
+    let trial = Trial::begin(&chosen)?;
+    println!("{:<40} {:>8}  {:<14} caught by", "planted", "seconds", "row");
     let (mut survivors, mut caught) = (Vec::new(), 0);
-    for saboteur in all.iter().filter(|s| names.is_empty() || names.iter().any(|name| fits(s, name))) {
+    for saboteur in chosen {
         let begun = Instant::now();
-        let noticed = tree.plant(saboteur);
+        let noticed = trial.plant(saboteur);
         interrupt::check()?;
         let (row, by) = match &noticed {
             Ok(by) => (saboteur.row.as_str(), by.clone()),
             Err(why) => ("SURVIVED", format!("{why} ({})", saboteur.fault)),
         };
-        println!("{:<36} {:>8.1}  {row:<14} {by}", saboteur.name, begun.elapsed().as_secs_f64());
+        println!("{:<40} {:>8.1}  {row:<14} {by}", saboteur.name, begun.elapsed().as_secs_f64());
         match noticed {
             Ok(_) => caught += 1,
             Err(_) => survivors.push(saboteur.name.as_str()),
         }
     }
-    tree.tree.restore()?;
+    trial.tree.restore()?;
     if survivors.is_empty() {
         Ok(Outcome::Done(format!("{caught} saboteurs, all caught")))
     } else {
@@ -60,22 +62,33 @@ pub(crate) fn run(names: &[String]) -> Ran {
     }
 }
 
-/// The copy, and the tests that pass in it without a fault.
+/// The copy, and the tests that do not pass in it without a fault, with the reason.
 struct Trial {
     tree: Tree,
-    good: BTreeSet<Narrow>,
+    bad: BTreeMap<Narrow, String>,
 }
 
 impl Trial {
-    /// The test that noticed.
-    fn plant(&mut self, saboteur: &Saboteur) -> Result<String, String> {
-        self.tree.restore()?;
-        for test in &saboteur.tests {
-            if !self.good.contains(test) {
-                self.passes(test)?;
-                self.good.insert(test.clone());
+    /// Makes the copy and runs every test once without a fault.
+    fn begin(saboteurs: &[&Saboteur]) -> Result<Self, String> {
+        let mut trial = Self { tree: Tree::of_checkout()?, bad: BTreeMap::new() };
+        let tests: BTreeSet<&Narrow> = saboteurs.iter().flat_map(|saboteur| &saboteur.tests).collect();
+        println!("{} tests without a fault", tests.len());
+        for test in tests {
+            if let Err(why) = trial.passes(test) {
+                trial.bad.insert(test.clone(), why);
             }
+            interrupt::check()?;
         }
+        Ok(trial)
+    }
+
+    /// The test that noticed.
+    fn plant(&self, saboteur: &Saboteur) -> Result<String, String> {
+        if let Some(why) = saboteur.tests.iter().find_map(|test| self.bad.get(test)) {
+            return Err(why.clone());
+        }
+        self.tree.restore()?;
         self.tree.apply(&saboteur.patch).map_err(|why| format!("it does not apply: {why}"))?;
         for test in &saboteur.tests {
             output(&mut self.tree.cargo(&test.words(false)))

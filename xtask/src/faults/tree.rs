@@ -79,8 +79,11 @@ impl Tree {
     pub(super) fn cargo(&self, words: &[&str]) -> Command {
         let mut cargo = Command::new("cargo");
         cargo.args(words).current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
-        // A fault may leave a warning behind.
-        cargo.env_remove("RUSTFLAGS");
+        // A fault may leave a warning behind. Each is built for a run of seconds.
+        cargo
+            .env_remove("RUSTFLAGS")
+            .env("CARGO_PROFILE_DEV_OPT_LEVEL", "0")
+            .env("CARGO_PROFILE_DEV_DEBUG", "false");
         cargo
     }
 }

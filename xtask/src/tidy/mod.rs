@@ -29,7 +29,7 @@ pub(crate) fn run() -> Result<String, String> {
             files += 1;
         }
     }
-    for document in ["README.md", "CONTRIBUTING.md"] {
+    for document in ["README.md", "CONTRIBUTING.md", "RELIABILITY.md"] {
         complaints.extend(documents::check(document, &read(&repo().join(document))?));
     }
     if complaints.is_empty() {
