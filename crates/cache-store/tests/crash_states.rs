@@ -300,7 +300,8 @@ fn every_crash_of_a_workload_that_turns_the_log_over_leaves_a_permitted_state() 
     let mut found = Explored::default();
     let (mut rng, mut runs) = (Rng::new(seed ^ 0x10c), 0);
     while found.states < budget {
-        let workload = workload::random(&mut rng, 250, 6);
+        // Some five times as many bytes as the log holds.
+        let workload = workload::random(&mut rng, 800, 6);
         let run = record(&workload, &tiny(20), 6, true);
         runs += 1;
         // Spread over the run, so that one run does not take the whole budget.

@@ -67,7 +67,7 @@ fn parse(patch: PathBuf, text: &str) -> Result<Saboteur, String> {
     Ok(saboteur)
 }
 
-/// `BINARY [PART_OF_A_NAME] [VARIABLE=VALUE]...`
+/// `BINARY [PART_OF_A_NAME] [VARIABLE=VALUE]...`; `lib`: the unit tests.
 fn narrow(line: &str) -> Narrow {
     let mut words = line.split_whitespace();
     let mut narrow = Narrow { test: words.next().unwrap_or_default().to_owned(), ..Narrow::default() };
@@ -83,7 +83,11 @@ fn narrow(line: &str) -> Narrow {
 impl Narrow {
     /// The arguments of cargo; `run`: or only build.
     pub(super) fn words(&self, run: bool) -> Vec<&str> {
-        let mut words = vec!["test", "--test", &self.test];
+        let mut words = vec!["test"];
+        match self.test.as_str() {
+            "lib" => words.push("--lib"),
+            test => words.extend(["--test", test]),
+        }
         if run {
             words.extend(["--", "--nocapture"]);
             words.extend(self.filter.as_deref());

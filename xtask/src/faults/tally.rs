@@ -26,7 +26,7 @@ impl Tally {
             self.count(what, number);
         }
         if let Some(test) = line.strip_prefix("test ").and_then(|l| l.strip_suffix(" ... FAILED")) {
-            self.failures.push(test.to_owned());
+            self.failures.push(test.trim_end().to_owned());
         }
         self.report.take(line);
     }
