@@ -153,7 +153,7 @@ struct Damage {
 
 impl Fixture {
     /// The files with one of them changed.
-    fn changed(&self, path: &Path, what: String, change: impl FnOnce(&mut Vec<u8>)) -> Damage {
+    fn changed(&self, path: &Path, what: &str, change: impl FnOnce(&mut Vec<u8>)) -> Damage {
         let mut files = self.files.clone();
         let mut bytes = files[path].to_vec();
         change(&mut bytes);
@@ -238,7 +238,7 @@ fn a_flipped_bit_anywhere_gives_no_wrong_byte() {
             for first in (0..bits).step_by(stride as usize) {
                 let bit = (first + rng.below(stride)).min(bits - 1);
                 let flip = |bytes: &mut Vec<u8>| bytes[bit as usize / 8] ^= 1 << (bit % 8);
-                let damage = fixture.changed(path, format!("bit {bit}"), flip);
+                let damage = fixture.changed(path, &format!("bit {bit}"), flip);
                 fixture.check(&Damage { one_bit: true, ..damage });
                 cases += 1;
             }
@@ -264,21 +264,21 @@ fn a_cut_or_a_damaged_block_anywhere_gives_no_wrong_byte() {
         let cut = rng.below(len as u64) as usize;
         let source = bytes.clone();
         let damage = match rng.below(6) {
-            0 => fixture.changed(path, format!("cut at {cut}"), |bytes| bytes.truncate(cut)),
-            1 => fixture.changed(path, format!("block at {a} zeroed"), |bytes| bytes[a..a + size].fill(0)),
-            2 => fixture.changed(path, format!("block at {a} twice, at {b} too"), |bytes| {
+            0 => fixture.changed(path, &format!("cut at {cut}"), |bytes| bytes.truncate(cut)),
+            1 => fixture.changed(path, &format!("block at {a} zeroed"), |bytes| bytes[a..a + size].fill(0)),
+            2 => fixture.changed(path, &format!("block at {a} twice, at {b} too"), |bytes| {
                 bytes[b..b + size].copy_from_slice(&source[a..a + size]);
             }),
-            3 => fixture.changed(path, format!("blocks at {a} and {b} swapped"), |bytes| {
+            3 => fixture.changed(path, &format!("blocks at {a} and {b} swapped"), |bytes| {
                 bytes[b..b + size].copy_from_slice(&source[a..a + size]);
                 bytes[a..a + size].copy_from_slice(&source[b..b + size]);
             }),
-            4 => fixture.changed(path, format!("{cut} bytes of rubbish behind it"), |bytes| {
+            4 => fixture.changed(path, &format!("{cut} bytes of rubbish behind it"), |bytes| {
                 let mut more = vec![0; cut];
                 rng.fill(&mut more);
                 bytes.extend_from_slice(&more);
             }),
-            _ => fixture.changed(path, format!("rubbish from {a} on"), |bytes| rng.fill(&mut bytes[a..])),
+            _ => fixture.changed(path, &format!("rubbish from {a} on"), |bytes| rng.fill(&mut bytes[a..])),
         };
         fixture.check(&damage);
     }

@@ -121,7 +121,7 @@ fn forge(bytes: &mut [u8], rng: &mut Rng) {
 }
 
 /// Forges one structure of a file; whether it has any.
-fn forge_file(path: &Path, bytes: &mut Vec<u8>, secret: &[u8; 16], rng: &mut Rng) -> bool {
+fn forge_file(path: &Path, bytes: &mut [u8], secret: &[u8; 16], rng: &mut Rng) -> bool {
     let len = bytes.len();
     match path.extension().and_then(|e| e.to_str()) {
         Some("seg") if rng.chance(1, 2) => {

@@ -143,7 +143,9 @@ async fn caller(engine: Gated, history: Rc<History>, mut rng: Rng, serials: Rc<C
             6 => {
                 let events: Vec<_> = (0..KEYS).map(|n| history.begin(n, Did::Remove)).collect();
                 engine.purge_with(PurgeScope::Namespace("ns".into()), PurgeMode::Remove).await.unwrap();
-                events.into_iter().for_each(|event| history.end(event));
+                for event in events {
+                    history.end(event);
+                }
             }
             7..=8 => {
                 let event = history.begin(n, Did::Meta);
@@ -209,7 +211,9 @@ fn schedule(seed: u64) {
                 }
             }
         }
-        gates.iter().for_each(Gate::open);
+        for gate in &gates {
+            gate.open();
+        }
         faults.clear();
         in_time("a flush", engine.flush()).await.unwrap();
         let mut last = Vec::new();

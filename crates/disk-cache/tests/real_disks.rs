@@ -1,4 +1,10 @@
 //! Runs `linux/real_disks.rs`: file systems that fail under a cache. They are mounted from images, which needs Linux and root.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::large_futures,
+    reason = "a test may panic, print its seed and box nothing"
+)]
 
 #[cfg(target_os = "linux")]
 mod common;
