@@ -195,6 +195,29 @@ fn live_with(files: &Files) {
     assert!(largest <= ENOUGH, "{largest} bytes at once");
 }
 
+#[test]
+fn a_body_that_claims_to_be_longer_than_its_file_is_a_miss_and_takes_no_memory() {
+    // The checksums of its chunks were read into memory of the length that the record's header gave: 256 MiB for the body of
+    // 4 TiB here, and the end of the process for a longer one. (Found by the forgeries, at 20,000 of them.)
+    let mut files = fixture(true);
+    let secret: [u8; 16] = files[&Path::new(DIR).join("CACHE")][32..48].try_into().unwrap();
+    let mut forged = 0;
+    for (_, bytes) in files.iter_mut().filter(|(path, _)| path.extension().is_some_and(|e| e == "seg")) {
+        let mut changed = bytes.to_vec();
+        for at in (0..changed.len().saturating_sub(112)).step_by(8) {
+            if &changed[at..at + 4] == b"DCr1" && changed[at + 24..at + 32] != [0; 8] {
+                changed[at + 16..at + 24].copy_from_slice(&(1u64 << 42).to_le_bytes());
+                let sum = sign(&secret, 1, &changed[at..at + 104]);
+                changed[at + 104..at + 112].copy_from_slice(&sum);
+                forged += 1;
+            }
+        }
+        *bytes = changed.into();
+    }
+    assert!(forged > 0);
+    live_with(&files);
+}
+
 /// Names the case in a failure's message.
 struct Context(u64, PathBuf);
 
