@@ -9,6 +9,7 @@
 
 mod ci;
 mod docker;
+mod faults;
 mod interrupt;
 mod kernel;
 mod lowest;
@@ -16,6 +17,7 @@ mod outcome;
 mod pingora;
 mod plan;
 mod process;
+mod soak;
 mod targets;
 mod tidy;
 mod usage;
@@ -47,6 +49,15 @@ fn run(command: Command) -> Ran {
         }
         Command::Tidy => tidy::run().map(Outcome::Done),
         Command::TestPlan => plan::run().map(Outcome::Done),
+        Command::Faults { list: true, .. } => {
+            faults::list();
+            Ok(Outcome::Done(String::new()))
+        }
+        Command::Faults { names, saboteurs: true, .. } => faults::saboteurs(&names),
+        Command::Faults { names, deep, seed, .. } => {
+            faults::run(&names, if deep { faults::Scale::Full } else { faults::Scale::Tenth }, seed)
+        }
+        Command::Soak { minutes, seed, backend } => soak::run(minutes, seed, &backend),
         Command::LowestRust => lowest::run(),
         Command::PingoraDiskCache => pingora::run(),
         Command::CheckTargets => targets::run_all(),

@@ -5,7 +5,7 @@ use std::{
     ffi::OsStr,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::mpsc::{self, Sender},
     thread,
     time::{Duration, Instant},
@@ -118,6 +118,40 @@ fn hand_on(stream: Stream, pipe: impl Read + Send + 'static, to: Sender<(Stream,
         let mut lines = BufReader::new(pipe).split(b'\n').map_while(Result::ok);
         lines.try_for_each(|line| to.send((stream, line))).ok()
     });
+}
+
+/// Runs in a process group of its own, and ends all of it where it takes longer than that.
+///
+/// # Errors
+/// That it did not start, or was ended. How it ended by itself is the caller's to judge.
+pub(crate) fn limited(command: &mut Command, limit: Duration) -> Result<ExitStatus, String> {
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    interrupt::check()?;
+    let mut child = command.stdin(Stdio::null()).spawn().map_err(|e| unstarted(command, &e))?;
+    let begun = Instant::now();
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) => thread::sleep(Duration::from_millis(50)),
+            Err(e) => return Err(format!("{}: {e}", name(command))),
+        }
+        let interrupted = interrupt::check();
+        if interrupted.is_err() || begun.elapsed() > limit {
+            end(&mut child);
+            interrupted?;
+            return Err(format!("{} was still running after {} s", name(command), limit.as_secs()));
+        }
+    }
+}
+
+/// Ends a child with all that it started.
+fn end(child: &mut Child) {
+    #[cfg(unix)]
+    drop(Command::new("kill").args(["-KILL", "--", &format!("-{}", child.id())]).status());
+    // Gone already where the group was ended.
+    drop(child.kill());
+    drop(child.wait());
 }
 
 /// How a command ended, as a result.

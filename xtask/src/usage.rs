@@ -33,6 +33,34 @@ pub(crate) enum Command {
     Tidy,
     /// The areas of the test plan and how many distinct tests each has
     TestPlan,
+    /// Every fault that a cache has to survive, a line for each: what was tried, how many cases, violations
+    Faults {
+        /// Rows to run, all without a name; with --saboteurs, parts of their names
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// The full counts, not a tenth of them
+        #[arg(long)]
+        deep: bool,
+        /// The seed of everything that is random
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        /// Only print the rows and their commands
+        #[arg(long, conflicts_with = "saboteurs")]
+        list: bool,
+        /// Instead, take one safeguard away at a time in a copy of the tree, and see that a test notices
+        #[arg(long, conflicts_with = "deep")]
+        saboteurs: bool,
+    },
+    /// A cache under a steady load: descriptors, threads, memory and disk sampled, drawn and judged
+    Soak {
+        #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=1440))]
+        minutes: u64,
+        /// The seed of the load
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        #[arg(long, default_value = "auto", value_parser = ["auto", "io-uring", "tokio"])]
+        backend: String,
+    },
     /// Type-check with the lowest Rust that the manifest promises
     LowestRust,
     /// The package outside the workspace: its format, lints and tests

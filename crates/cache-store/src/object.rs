@@ -408,6 +408,10 @@ impl<B: DiskBackend> Shared<B> {
         digest: &[u8; 16],
         body_len: u64,
     ) -> Result<Option<(B::File, Bytes)>> {
+        // The memory for the checksums is as long as the record says, so it must not say more than is on disk.
+        if disk_size(body_len) > object.lease.bytes() {
+            return Ok(None);
+        }
         let io = |e: io::Error| {
             self.counters.read_errors.one();
             Error::io("read", &object.path, e)

@@ -17,7 +17,7 @@ use cache_core::{
     SystemClock,
 };
 use cache_store::Engine;
-use cache_testkit::{Fault, FaultBackend, Gate, Loss, MemoryBackend, Model, Rule, Seen, Stored};
+use cache_testkit::{Fault, FaultBackend, Gate, Loss, MemoryBackend, Model, Rule, Seen, Stored, tried};
 use common::{DIR, body, disk, in_time, key, paused, peek_stale, tiny};
 use std::{future::poll_fn, path::Path, pin::Pin, sync::Arc, task::Poll, time::Duration};
 use tokio::runtime::Handle;
@@ -114,6 +114,7 @@ fn drop_at_every_poll(enter: impl Fn(&mut Model), call: impl Fn(Engine<Gated>) -
             finished
         });
         if finished {
+            tried(u64::from(polls) + 1, "polls at which a call was dropped");
             return polls;
         }
     }
@@ -296,6 +297,7 @@ fn a_dropped_close_leaves_a_directory_as_after_a_crash() {
         });
         if finished {
             assert!(polls > 3, "it was dropped half way");
+            tried(polls + 1, "polls at which a call was dropped");
             return;
         }
     }

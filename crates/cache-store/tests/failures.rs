@@ -172,3 +172,25 @@ fn what_was_removed_while_the_device_failed_stays_removed_when_its_lost_record_i
     assert_eq!(found(disk.crash_with(CrashPlan::Nothing)), [1]);
     assert_eq!(found(disk.crash_with(CrashPlan::Everything)), [1]);
 }
+
+#[test]
+fn what_an_open_found_on_pages_that_a_failed_sync_marked_clean_survives_a_power_cut() {
+    // After a failed sync the pages are readable, marked clean, and not on the device: a later sync proves nothing for them. An
+    // open that finds their records must write them again before it vouches for them with a footer.
+    let disk = disk();
+    paused().block_on(async {
+        let faults = FaultBackend::new(disk.clone());
+        let engine = open(&faults).await;
+        engine.insert_with(&key(0), body(0, 1, 300), synced()).await.unwrap();
+        let written = InsertOptions::new().durability(Durability::Written);
+        engine.insert_with(&key(1), body(1, 1, 300), written).await.unwrap();
+        // The kernel writes the pages back by itself and fails; nobody has asked yet.
+        let newest = disk.list(std::path::Path::new("/cache/segments")).await.unwrap();
+        for segment in newest {
+            disk.open(&segment.path, cache_core::OpenMode::WRITE).await.unwrap().fail_sync();
+        }
+    });
+    let killed = disk.kill();
+    assert_eq!(found(killed.clone()), [0, 1]);
+    assert_eq!(found(killed.crash_with(CrashPlan::Nothing)), [0, 1], "what an open has shown stays");
+}

@@ -18,7 +18,7 @@ use cache_core::{
     Inserted, ManualClock, PurgeMode, PurgeScope,
 };
 use cache_store::Engine;
-use cache_testkit::{Loss, MemoryBackend, Model, Seen, Stored};
+use cache_testkit::{Loss, MemoryBackend, Model, Seen, Stored, tried};
 use common::{DIR, body, disk, from_env, in_time, paused, peek_stale, tiny};
 use proptest::{
     prelude::*,
@@ -374,6 +374,7 @@ fn check<M: Machine>(what: &str, cases: u32, machine: impl Fn() -> M) {
         })
         .unwrap_or_else(|failed| panic!("seed {seed}: {failed}"));
     println!("model, {what}: {cases} cases, seed {seed}, {:.1} s", begun.elapsed().as_secs_f64());
+    tried(u64::from(cases), &format!("histories of up to 100 operations {what}"));
 }
 
 #[test]

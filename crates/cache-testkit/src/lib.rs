@@ -6,6 +6,7 @@
 //! - [`Model`]: what each key may hold, whatever happened.
 //! - [`conformance`]: the cases that every backend passes.
 //! - [`log_to_file`]: what the caches under test say, for `cargo xtask test-linux` to count.
+//! - [`tried`]: how many cases a test tried, for `cargo xtask faults` to add up.
 //!
 //! **Invariant**: nothing here looks at a clock or at the system's randomness; the same seed gives the same run.
 #![forbid(unsafe_code)]
@@ -16,9 +17,11 @@ mod log;
 mod memory;
 mod model;
 mod rng;
+mod tried;
 
 pub use fault::{Fault, FaultBackend, FaultFile, Gate, Rule, Verb};
 pub use log::log_to_file;
 pub use memory::{CrashPlan, Fate, MemoryBackend, MemoryFile, MemoryOp, Phase, Step, Unsynced};
 pub use model::{Loss, Model, Permitted, Seen, Stored, Ticket};
 pub use rng::Rng;
+pub use tried::tried;

@@ -20,7 +20,7 @@ mod oracle;
 #[path = "kill9/work.rs"]
 mod work;
 
-use cache_testkit::Rng;
+use cache_testkit::{Rng, tried};
 use disk_cache::BackendChoice;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use oracle::Oracle;
@@ -98,6 +98,7 @@ fn what_was_acknowledged_survives_a_kill_at_any_moment(backend: BackendChoice, k
     }
     assert!(!oracle.evicted, "too small a cache to tell losses");
     so_far(kills, oracle.serial);
+    tried(kills, &format!("kills on {}", name(backend)));
 }
 
 /// Runs one child and kills it. `while_opening`: at a moment of its open.

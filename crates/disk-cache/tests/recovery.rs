@@ -20,6 +20,7 @@ use disk_cache::{
 use std::{
     collections::HashSet,
     fs,
+    hash::Hasher,
     process::{Command, ExitCode},
     time::Duration,
 };
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         a_missing_superblock_is_refused_where_there_are_segments
         a_newer_version_is_refused_and_nothing_is_touched
         a_newer_version_is_not_started_over
+        the_next_newer_version_is_refused_where_all_else_reads_like_this_one
         a_second_opener_of_this_process_is_refused
         a_second_opener_of_another_process_is_refused
         a_refused_open_does_not_keep_the_lock
@@ -479,6 +481,19 @@ async fn a_newer_version_is_not_started_over(ctx: Ctx) {
     newer(&ctx).await;
     let refused = refused_untouched(&ctx, OnDamage::Recreate).await;
     assert!(matches!(refused, Error::UnsupportedFormat { .. }), "{refused}");
+}
+
+async fn the_next_newer_version_is_refused_where_all_else_reads_like_this_one(ctx: Ctx) {
+    filled_and_closed(&ctx, 5, 100).await;
+    let mut bytes = fs::read(ctx.superblock()).unwrap();
+    bytes[8] = 2;
+    let (fields, checksum) = bytes.split_last_chunk_mut::<8>().unwrap();
+    let mut hasher = siphasher::sip::SipHasher13::new();
+    hasher.write(fields);
+    *checksum = hasher.finish().to_le_bytes();
+    fs::write(ctx.superblock(), &bytes).unwrap();
+    let refused = refused_untouched(&ctx, OnDamage::Refuse).await;
+    assert!(matches!(refused, Error::UnsupportedFormat { found: 2, .. }), "{refused}");
 }
 
 async fn a_second_opener_of_this_process_is_refused(ctx: Ctx) {

@@ -5,6 +5,6 @@ mod engine;
 mod image;
 pub(crate) mod linux;
 mod look;
-mod report;
+pub(crate) mod report;
 pub(crate) mod seccomp;
 pub(crate) mod step;

@@ -1,6 +1,7 @@
-//! Documents name the commands that are run: README.md those of a newcomer, CONTRIBUTING.md every step of `ci` in its order.
+//! Documents name the commands that are run: README.md those of a newcomer, CONTRIBUTING.md every step of `ci` in its order,
+//! RELIABILITY.md the rows of `faults`.
 
-use crate::{ci, usage};
+use crate::{ci, faults, usage};
 
 /// What is wrong with a document.
 pub(crate) fn check(at: &str, text: &str) -> Vec<String> {
@@ -19,6 +20,12 @@ pub(crate) fn check(at: &str, text: &str) -> Vec<String> {
                 listed.iter().filter(|command| !steps.contains(&command.as_str()) && !known(command));
             complaints
                 .extend(unknown.map(|command| format!("{at}: `{command}` is nothing that ci runs or tests")));
+        }
+        "RELIABILITY.md" => {
+            let unknown = listed.iter().filter(|command| !known(command));
+            complaints.extend(unknown.map(|command| format!("{at}: there is no `{command}`")));
+            let untold = faults::rows().filter(|row| !text.contains(&format!("| `{row}` |")));
+            complaints.extend(untold.map(|row| format!("{at}: does not tell of the row {row}")));
         }
         _ if !contains(&listed, &steps) => {
             complaints
@@ -75,6 +82,15 @@ mod tests {
         let mut turned = steps.clone();
         turned.swap(0, 1);
         assert_eq!(check("CONTRIBUTING.md", &block(&turned)).len(), 1);
+    }
+
+    #[test]
+    fn every_row_of_faults_is_told_of() {
+        let rows: Vec<_> = faults::rows().map(|row| format!("| `{row}` | N |")).collect();
+        assert_eq!(check("RELIABILITY.md", &rows.join("\n")), [""; 0]);
+        assert_eq!(check("RELIABILITY.md", &rows[1..].join("\n")).len(), 1);
+        let unknown = format!("{}\n{}", rows.join("\n"), block(&["cargo xtask no-such-thing"]));
+        assert_eq!(check("RELIABILITY.md", &unknown).len(), 1);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(crate) fn run() -> Result<String, String> {
         complaints.extend(sources::check(&name(&file), &read(&file)?));
         files += 1;
     }
-    for document in ["README.md", "CONTRIBUTING.md"] {
+    for document in ["README.md", "CONTRIBUTING.md", "RELIABILITY.md"] {
         complaints.extend(documents::check(document, &read(&repo().join(document))?));
     }
     if complaints.is_empty() {

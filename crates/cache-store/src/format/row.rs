@@ -82,7 +82,7 @@ impl Row {
         let (digest, expires_ms, third, body_len, as_of) =
             (f.array()?, f.u64()?, f.u64()?, f.u64()?, f.u64()?);
         let purge = kind == Kind::Purge;
-        (len < MAX_RECORD).then_some(Self {
+        (len < MAX_RECORD && offset < Position::MAX_OFFSET).then_some(Self {
             offset,
             len: len as u32,
             kind,

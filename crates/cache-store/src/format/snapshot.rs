@@ -111,9 +111,11 @@ pub(crate) fn decode_row(bytes: &[u8]) -> Option<(Tag, Entry)> {
     let mut f = Fields::new(bytes);
     let (tag, position, len, flags) = (f.u64()?, f.u64()?, u64::from(f.u32()?) * ALIGN, f.u32()?);
     let (expires_ms, id, disk) = (f.u64()?, f.u64()?, f.u64()?);
-    (len < MAX_RECORD).then(|| {
+    // The rows are read before the checksum behind them.
+    let position = Position::from_raw(position);
+    (len < MAX_RECORD && position.offset() < Position::MAX_OFFSET).then(|| {
         let entry = Entry {
-            position: Position::from_raw(position),
+            position,
             len: len as u32,
             expires_ms,
             flags: index_flags(flags as u8),
