@@ -52,6 +52,15 @@ pub(crate) enum Command {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// What the cache does beside what the machine allows and what its peers do, row by row
+    Bench {
+        /// Instead of measuring, count what operations cost and compare it with the kept baseline
+        #[arg(long)]
+        check: bool,
+        /// Keep what is counted as the new baseline
+        #[arg(long, requires = "check")]
+        bless: bool,
+    },
     /// The load command of the benches in a Linux container
     BenchLinux {
         #[command(flatten)]
