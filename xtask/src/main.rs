@@ -56,7 +56,7 @@ fn run(command: Command) -> Ran {
             let image = docker::linux::ready(&place)?;
             docker::linux::test(&image, &place, io_uring, &args).map(Outcome::Done)
         }
-        Command::Bench { bless, .. } => bench::check(bless),
+        Command::Bench(options) => bench::run(&options),
         Command::BenchLinux { place, args } => docker::linux::bench(&place, &args).map(Outcome::from),
         Command::BuildLinux { place, args } => docker::linux::build(&place, &args).map(Outcome::from),
         Command::BaseImage { from } => docker::base_image::make(from).map(Outcome::from),

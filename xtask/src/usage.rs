@@ -1,8 +1,11 @@
 //! The command line.
 
-use crate::docker::{
-    base_image::Source,
-    linux::{IoUring, Where},
+use crate::{
+    bench,
+    docker::{
+        base_image::Source,
+        linux::{IoUring, Where},
+    },
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
@@ -53,14 +56,7 @@ pub(crate) enum Command {
         args: Vec<String>,
     },
     /// What the cache does beside what the machine allows and what its peers do, row by row
-    Bench {
-        /// Instead of measuring, count what operations cost and compare it with the kept baseline
-        #[arg(long)]
-        check: bool,
-        /// Keep what is counted as the new baseline
-        #[arg(long, requires = "check")]
-        bless: bool,
-    },
+    Bench(bench::Options),
     /// The load command of the benches in a Linux container
     BenchLinux {
         #[command(flatten)]
