@@ -30,7 +30,8 @@ impl Dataset {
     /// Keys whose bodies are so long.
     pub fn of_lengths(lengths: Vec<u32>) -> Self {
         let longest = lengths.iter().max().map_or(0, |&longest| longest as usize);
-        Self { lengths: Some(lengths.clone()), ..Self::new(lengths.len(), longest) }
+        let keys = Self::new(lengths.len(), longest);
+        Self { lengths: Some(lengths), ..keys }
     }
 
     /// Bytes of body `n`.

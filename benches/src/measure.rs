@@ -81,7 +81,7 @@ pub struct Measure {
 impl Measure {
     /// What another program says that it did in so long a time; it says nothing of single operations here.
     pub fn reported(ops_per_s: f64, bytes_per_s: f64, cpu_us: f64, elapsed: Duration) -> Self {
-        let count = |per_s: f64| (per_s * elapsed.as_secs_f64()).round() as u64;
+        let count = |per_s: f64| rounded(per_s * elapsed.as_secs_f64());
         let ops = count(ops_per_s);
         let tally = Tally { ops, hits: ops, bytes: count(bytes_per_s), ..Tally::default() };
         let cpu = Duration::from_secs_f64(cpu_us * ops as f64 / 1e6);
@@ -146,8 +146,8 @@ impl Measure {
 
     /// Counts only so great a share of the hits and bytes: the rest was lost later.
     pub fn with_hits_cut_to(mut self, share: f64) -> Self {
-        self.tally.hits = (self.tally.hits as f64 * share).round() as u64;
-        self.tally.bytes = (self.tally.bytes as f64 * share).round() as u64;
+        self.tally.hits = rounded(self.tally.hits as f64 * share);
+        self.tally.bytes = rounded(self.tally.bytes as f64 * share);
         self
     }
 
@@ -165,6 +165,13 @@ impl Measure {
     fn per_s(&self, count: u64) -> f64 {
         count as f64 / self.elapsed.as_secs_f64()
     }
+}
+
+/// A count from a rate; nothing below zero.
+fn rounded(count: f64) -> u64 {
+    #[expect(clippy::cast_sign_loss, reason = "it is not negative")]
+    let count = count.round().max(0.0) as u64;
+    count
 }
 
 /// A stretch that has begun.

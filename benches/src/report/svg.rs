@@ -1,7 +1,5 @@
 //! Bars and lines as SVG, in the few shapes that the report needs.
 
-use std::fmt::Write;
-
 const WIDTH: f64 = 760.0;
 const COLOURS: [&str; 8] =
     ["#1b6ca8", "#d1495b", "#66a182", "#edae49", "#7d5ba6", "#2e4057", "#8d96a3", "#00798c"];
@@ -27,11 +25,9 @@ pub(super) fn bars(title: &str, unit: &str, values: &[(String, f64)]) -> String 
     for (n, (name, value)) in values.iter().enumerate() {
         let y = 46.0 + 24.0 * n as f64;
         let width = (value / most * 380.0).max(1.0);
-        // Writing to a string does not fail.
-        let _: std::fmt::Result = write!(
-            body,
+        let bar = format!(
             "<text x=\"220\" y=\"{:.0}\" text-anchor=\"end\">{}</text><rect x=\"228\" y=\"{y:.0}\" width=\"{width:.1}\" \
-             height=\"16\" fill=\"{}\"/><text x=\"{:.1}\" y=\"{:.0}\">{} {unit}</text>\n",
+             height=\"16\" fill=\"{}\"/><text x=\"{:.1}\" y=\"{:.0}\">{} {unit}</text>",
             y + 13.0,
             escaped(name),
             colour_of(name),
@@ -39,6 +35,8 @@ pub(super) fn bars(title: &str, unit: &str, values: &[(String, f64)]) -> String 
             y + 13.0,
             crate::table::short(*value),
         );
+        body.push_str(&bar);
+        body.push('\n');
     }
     framed(title, 60.0 + 24.0 * values.len() as f64, &body)
 }
@@ -164,7 +162,7 @@ impl Scale {
             .into_iter()
             .find(|s| self.most / s <= 6.0)
             .unwrap_or(step * 10.0);
-        (0..=(self.most / step) as usize).map(|n| n as f64 * step).collect()
+        (0..=6u8).map(|n| f64::from(n) * step).take_while(|&tick| tick <= self.most).collect()
     }
 }
 

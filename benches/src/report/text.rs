@@ -7,7 +7,6 @@ use crate::{
     saved::Saved,
     table::{bound_text, short},
 };
-use std::fmt::Write;
 
 const HEAD: &str = "# What disk-cache does, beside what the machine allows and what its peers do\n\n\
     Written by `cargo xtask bench --report`, which measures every row and draws the charts anew; `cargo xtask bench ROW` prints one \
@@ -37,10 +36,12 @@ pub(super) fn page(rows: &[Saved], charts: &[Chart], folder: &str) -> String {
     page
 }
 
-/// Writing to a string does not fail.
+/// A line at the end of the page.
 macro_rules! put {
     ($page:expr, $($what:tt)*) => {{
-        let _: std::fmt::Result = writeln!($page, $($what)*);
+        let line = format!($($what)*);
+        $page.push_str(&line);
+        $page.push('\n');
     }};
 }
 

@@ -37,7 +37,7 @@ pub fn run(bench: &Bench) -> Result<Vec<Outcome>> {
             return Ok(Vec::new());
         }
     };
-    prepare(bench, &*threads, &path)?;
+    prepare(bench, &threads, &path)?;
     let mut outcomes = Vec::new();
     for mode in MODES {
         outcomes.extend(mode.compare(bench, &threads, &rings, &path)?);

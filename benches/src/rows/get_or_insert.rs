@@ -83,13 +83,11 @@ pub fn run(bench: &Bench, data: &Arc<Dataset>) -> Result<Vec<Outcome>> {
 const OPS: Figure = Figure::Value("requests/s");
 const RATIO: Figure = Figure::Value("hit ratio");
 
-/// Each peer with the same capacity, turned over about twice, with its name and whether it keeps to the capacity.
-fn peers(
-    bench: &Bench,
-    data: &Arc<Dataset>,
-    capacity: u64,
-    draws: &Arc<[u32]>,
-) -> Result<Vec<(Box<dyn Opened>, String, bool)>> {
+/// A cache, its name, and whether it keeps to the capacity.
+type OpenPeer = (Box<dyn Opened>, String, bool);
+
+/// Each peer with the same capacity, turned over about twice.
+fn peers(bench: &Bench, data: &Arc<Dataset>, capacity: u64, draws: &Arc<[u32]>) -> Result<Vec<OpenPeer>> {
     let mut peers = Vec::new();
     for peer in bench.peers() {
         let dir = bench.path(format!("get-or-insert-peer-{}", peers.len()));

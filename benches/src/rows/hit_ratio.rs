@@ -19,11 +19,11 @@ use disk_cache::{ByteSize, SecondHit};
 use std::{sync::Arc, time::Duration};
 
 const SKEWS: [f64; 3] = [0.7, 0.9, 1.1];
-/// Of the requests, those that belong to scans, where there are scans.
-const SCANNED: f64 = 0.2;
 /// Requests of a scan, each for another key that nobody else asks for.
 const SCAN: usize = 500;
-/// Median and longest length of a body. Pareto with this exponent above the least length: a few large ones take half of the bytes.
+/// Requests between two scans: a fifth of all belong to scans.
+const BETWEEN: usize = 4 * SCAN;
+/// Shortest and longest body; Pareto with the exponent [`TAIL`] between them: a few large ones take much of the bytes.
 const LEAST: f64 = 1024.0;
 const LONGEST: f64 = 256.0 * 1024.0;
 const TAIL: f64 = 1.2;
@@ -112,13 +112,12 @@ fn said(ratio: f64) -> Measure {
 
 /// Ten requests for each key; scans ask for keys of their own.
 fn requests(keys: usize, skew: f64, scans: bool, rng: &mut Rng) -> Vec<u32> {
-    let mut draws = zipf::draw(keys, skew, keys * 10, rng);
+    let draws = zipf::draw(keys, skew, keys * 10, rng);
     if !scans {
         return draws;
     }
     let (mut mixed, mut next) = (Vec::new(), keys as u32);
-    let between = (SCAN as f64 * (1.0 - SCANNED) / SCANNED) as usize;
-    for part in draws.chunks_mut(between) {
+    for part in draws.chunks(BETWEEN) {
         mixed.extend_from_slice(part);
         mixed.extend(next..next + SCAN as u32);
         next += SCAN as u32;
@@ -127,5 +126,8 @@ fn requests(keys: usize, skew: f64, scans: bool, rng: &mut Rng) -> Vec<u32> {
 }
 
 fn length(rng: &mut Rng) -> u32 {
-    (LEAST * (1.0 - rng.unit()).powf(-1.0 / TAIL)).min(LONGEST) as u32
+    let length = (LEAST * (1.0 - rng.unit()).powf(-1.0 / TAIL)).min(LONGEST);
+    #[expect(clippy::cast_sign_loss, reason = "it is at least the shortest")]
+    let length = length as u32;
+    length
 }
