@@ -23,10 +23,10 @@ use std::{
 };
 use tokio::sync::Mutex;
 
-/// Bytes that are inserted before who inserts waits for the writes.
-const AHEAD: u64 = 32 << 20;
-/// Its buffers and its queue: twice what is ever waiting.
-const QUEUE: usize = 256 << 20;
+/// Bytes that are inserted before who inserts waits for the writes: as much memory as the cache beside it takes for writes.
+const AHEAD: u64 = 16 << 20;
+/// Its buffers and its queue: room for what is waiting, and for what comes while one waits.
+const QUEUE: usize = 64 << 20;
 
 /// Which of its I/O engines.
 #[derive(Clone, Copy, Debug)]

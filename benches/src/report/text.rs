@@ -18,7 +18,7 @@ const READING: &str = "## How to read it\n\n\
       with other things, and a ratio near its target proves little either way.\n\
     - Hits are counted, not calls. Bodies and keys are made before the clock starts, and are the same for all.\n\
     - Peers: [foyer](https://crates.io/crates/foyer) 0.22, its disk tier alone, through the page cache, with a queue that takes all \
-      that comes and a caller that waits for its writes every 32 MiB, so that it drops as little as it can (what it dropped is in the \
+      that comes and a caller that waits for its writes every 16 MiB (the memory that ours takes for writes), so that it drops as little as it can (what it dropped is in the \
       notes; it has no sync, so its inserts end when the kernel has the bytes, ours when the device has them); \
       [cacache](https://crates.io/crates/cacache) 13; and a file for each entry with `tokio::fs`, written aside and renamed, which \
       verifies and bounds nothing. Only foyer keeps to a capacity.\n\

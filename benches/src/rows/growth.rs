@@ -7,7 +7,6 @@ use crate::{
     client::Pace,
     dataset::Dataset,
     filled::Insert,
-    measure::resident,
     part,
     rows::warm,
 };
@@ -32,7 +31,6 @@ pub fn run(bench: &Bench) -> Result<Vec<Outcome>> {
     while entries <= bench.options.many {
         let data = Arc::new(Dataset::new(entries, BODY));
         let dir = bench.path("growth");
-        let before = resident();
         let cache = bench.open(&dir, *choice, part::capacity(entries))?;
         let next = Arc::new(AtomicUsize::new(0));
         let fill = || {
@@ -47,9 +45,7 @@ pub fn run(bench: &Bench) -> Result<Vec<Outcome>> {
         outcomes.extend(compare(fills, 1)?);
         let gets = || {
             let works = warm::works(bench.options.tasks, &data, &cache, None);
-            let grown = resident().saturating_sub(before) as f64 / entries as f64;
-            let note = format!("{grown:.0} bytes of memory an entry, all counted");
-            Ok(bench.client.drive(works, bench.pace(true), async { Ok(()) })?.with_note(note))
+            bench.client.drive(works, bench.pace(true), async { Ok(()) })
         };
         let gets = vec![Candidate::new("growth-get", name, gets).at("entries", entries as f64)];
         outcomes.extend(compare(gets, bench.options.rounds.min(3))?);

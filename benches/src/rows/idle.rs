@@ -32,7 +32,7 @@ pub fn run(bench: &Bench) -> Result<Vec<Outcome>> {
         fill(bench, &cache, &data)?;
         // What the fill left to do, and threads that end when nobody needs them.
         std::thread::sleep(Duration::from_millis(500));
-        let round = || idle(bench.options.time().max(Duration::from_secs(1)));
+        let round = || idle(bench.options.time().max(Duration::from_secs(3)));
         let candidate = Candidate::new("idle", name, round)
             .within(Figure::Value("CPU us per second"), Bound::AtMost(NOTHING))
             .shows(Figure::Value("wake-ups/s"));
