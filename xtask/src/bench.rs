@@ -95,7 +95,7 @@ pub(crate) fn check(bless: bool) -> Ran {
     args.extend(bless.then_some("--bless"));
     let mut skipped = Vec::new();
     let mut counting = command("cargo", args);
-    let status = process::lines(&mut counting, |line| {
+    let status = process::lines(&mut counting, |_, line| {
         println!("{line}");
         skipped.extend(line.strip_prefix("SKIPPED: ").map(str::to_owned));
     })?;
