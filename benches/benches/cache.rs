@@ -44,7 +44,7 @@ mod measure {
         dir.complaints()?.iter().for_each(|c| table::line(&format!("WARNING: {c}")));
         let command = LoadOptions::augment_args(Command::new("defaults"));
         let options = LoadOptions::from_arg_matches(&command.get_matches_from(["defaults"]))?;
-        let bench = Bench::new(options.settled(), dir)?;
+        let bench = Bench::new(options.settled(), dir, Vec::new())?;
         let data = Arc::new(Dataset::new(ENTRIES, SIZE));
         let mut criterion = Criterion::default()
             .sample_size(10)

@@ -5,6 +5,7 @@ use crate::{
     client::{Client, Pace},
     data_dir::DataDir,
     options::LoadOptions,
+    store::Peer,
     table,
 };
 use disk_cache::{BackendChoice, ByteSize, DiskCache, Error};
@@ -19,6 +20,7 @@ pub struct Bench {
     pub client: Client,
     dir: DataDir,
     choices: Vec<(BackendChoice, String)>,
+    peers: Vec<Box<dyn Peer>>,
 }
 
 impl Bench {
@@ -26,8 +28,8 @@ impl Bench {
     ///
     /// # Errors
     /// Where there is no directory, no thread, or no backend.
-    pub fn new(options: LoadOptions, dir: DataDir) -> Result<Self> {
-        let mut bench = Self { client: Client::start()?, choices: Vec::new(), options, dir };
+    pub fn new(options: LoadOptions, dir: DataDir, peers: Vec<Box<dyn Peer>>) -> Result<Self> {
+        let mut bench = Self { client: Client::start()?, choices: Vec::new(), peers, options, dir };
         for &choice in bench.options.backend.choices() {
             let dir = bench.path("choice");
             match bench.open(&dir, choice, ByteSize::mib(64)) {
@@ -59,6 +61,11 @@ impl Bench {
     /// The backends that work here, with their names.
     pub fn choices(&self) -> &[(BackendChoice, String)] {
         &self.choices
+    }
+
+    /// Other caches to stand beside.
+    pub fn peers(&self) -> impl Iterator<Item = &dyn Peer> {
+        self.peers.iter().map(|peer| &**peer)
     }
 
     /// A place in the run's directory.

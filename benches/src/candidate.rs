@@ -1,38 +1,26 @@
 //! What is compared: candidates that take turns, round after round, so that whatever else the machine does hits all alike.
 
-use crate::{Result, measure::Measure};
-
-/// Which figure of a candidate is divided by that of its reference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Figure {
-    /// Hits per second.
-    Hits,
-    /// Bytes per second.
-    Bytes,
-    /// Operations per second of CPU: what [`Figure::Hits`] would be, were the machine idle otherwise and all cores busy.
-    Cpu,
-}
-
-impl Figure {
-    fn of(self, measure: &Measure) -> f64 {
-        match self {
-            Self::Hits => measure.hits_per_s(),
-            Self::Bytes => measure.bytes_per_s(),
-            Self::Cpu => 1.0 / measure.cpu_us(),
-        }
-    }
-
-    fn suffix(self) -> &'static str {
-        if self == Self::Cpu { " by CPU" } else { "" }
-    }
-}
+use crate::{
+    Result,
+    finding::{Bound, Figure, Finding, median},
+    measure::Measure,
+};
+use serde::{Deserialize, Serialize};
 
 /// One thing to measure.
 pub struct Candidate<'a> {
     row: &'static str,
     variant: String,
-    against: Vec<(usize, Figure)>,
+    held: Vec<Held>,
+    at: Option<At>,
     round: Box<dyn FnMut() -> Result<Measure> + 'a>,
+}
+
+/// Which figure is held against which candidate of the group, if any, and what it has to be.
+struct Held {
+    reference: Option<usize>,
+    figure: Figure,
+    bound: Option<Bound>,
 }
 
 impl<'a> Candidate<'a> {
@@ -42,37 +30,78 @@ impl<'a> Candidate<'a> {
         variant: impl Into<String>,
         round: impl FnMut() -> Result<Measure> + 'a,
     ) -> Self {
-        Self { row, variant: variant.into(), against: Vec::new(), round: Box::new(round) }
+        Self { row, variant: variant.into(), held: Vec::new(), at: None, round: Box::new(round) }
+    }
+
+    /// Where on an axis it stands: at so many tasks, entries, ...
+    pub fn at(mut self, axis: &str, value: f64) -> Self {
+        self.at = Some(At { axis: axis.to_owned(), value });
+        self
     }
 
     /// Compares it with the candidate that stands at `reference` in its group.
-    pub fn against(mut self, reference: usize, figure: Figure) -> Self {
-        self.against.push((reference, figure));
+    pub fn against(self, reference: usize, figure: Figure) -> Self {
+        self.hold(Some(reference), figure, None)
+    }
+
+    /// The same with a target for the ratio.
+    pub fn target(self, reference: usize, figure: Figure, bound: Bound) -> Self {
+        self.hold(Some(reference), figure, Some(bound))
+    }
+
+    /// A target for the figure itself.
+    pub fn within(self, figure: Figure, bound: Bound) -> Self {
+        self.hold(None, figure, Some(bound))
+    }
+
+    /// A figure to be shown beside the usual ones.
+    pub fn shows(self, figure: Figure) -> Self {
+        self.hold(None, figure, None)
+    }
+
+    fn hold(mut self, reference: Option<usize>, figure: Figure, bound: Option<Bound>) -> Self {
+        self.held.push(Held { reference, figure, bound });
         self
     }
 }
 
+/// A place on an axis.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct At {
+    /// What the axis counts.
+    pub axis: String,
+    /// How much of it.
+    pub value: f64,
+}
+
+/// At which shares latencies are kept.
+pub const QUANTILES: [f64; 9] = [0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999];
+
 /// The medians of a candidate's rounds.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
     /// Row of the table.
-    pub row: &'static str,
+    pub row: String,
     /// Backend, or what distinguishes it within the row.
     pub variant: String,
+    /// Where on an axis, for curves.
+    pub at: Option<At>,
     /// Operations per second.
     pub ops_per_s: f64,
     /// Hits per second.
     pub hits_per_s: f64,
     /// Bytes of bodies per second.
     pub bytes_per_s: f64,
-    /// Latency at 0.5, 0.95, 0.99 and 0.999, in microseconds.
-    pub latency_us: [f64; 4],
+    /// Latency at [`QUANTILES`], in microseconds; zeros where none was taken.
+    pub latency_us: [f64; QUANTILES.len()],
     /// CPU per operation, in microseconds.
     pub cpu_us: f64,
     /// Resident memory of the process, in bytes.
     pub rss: f64,
-    /// Ratios to references of the same round: the median, and what it is a ratio to.
-    pub ratios: Vec<(f64, String)>,
+    /// The fastest round by hits over the slowest.
+    pub spread: f64,
+    /// What it is held against.
+    pub findings: Vec<Finding>,
     /// What the last round had to say.
     pub note: Option<String>,
 }
@@ -90,46 +119,33 @@ pub fn compare(mut group: Vec<Candidate<'_>>, rounds: usize) -> Result<Vec<Outco
             measures.push(measure);
         }
     }
-    let outcomes = group.iter().zip(&measures).map(|(candidate, own)| {
-        let of = |figure: &dyn Fn(&Measure) -> f64| median(own.iter().map(figure));
-        let ratios = candidate.against.iter().map(|&(reference, figure)| {
-            let name = format!("{}{}", group[reference].row, figure.suffix());
-            let pairs = own.iter().zip(&measures[reference]);
-            (median(pairs.map(|(a, b)| figure.of(a) / figure.of(b))), name)
-        });
-        Outcome {
-            row: candidate.row,
-            variant: candidate.variant.clone(),
-            ops_per_s: of(&Measure::ops_per_s),
-            hits_per_s: of(&Measure::hits_per_s),
-            bytes_per_s: of(&Measure::bytes_per_s),
-            latency_us: [0.5, 0.95, 0.99, 0.999].map(|q| of(&|m| m.latency_us(q))),
-            cpu_us: of(&Measure::cpu_us),
-            rss: of(&|m| m.rss() as f64),
-            ratios: ratios.collect(),
-            note: own.last().and_then(|m| m.note().map(str::to_owned)),
-        }
+    Ok((0..group.len()).map(|n| outcome(&group, &measures, n)).collect())
+}
+
+fn outcome(group: &[Candidate<'_>], measures: &[Vec<Measure>], n: usize) -> Outcome {
+    let (candidate, own) = (&group[n], &measures[n]);
+    let of = |figure: &dyn Fn(&Measure) -> f64| own.iter().map(figure).collect::<Vec<_>>();
+    let findings = candidate.held.iter().map(|held| {
+        let figure = |n: usize| measures[n].iter().map(|m| held.figure.of(m)).collect::<Vec<_>>();
+        let beside = held.reference.map(|r| (format!("{} {}", group[r].row, group[r].variant), figure(r)));
+        let beside = beside.as_ref().map(|(name, values)| (name.as_str(), values.as_slice()));
+        let names = (candidate.row, candidate.variant.as_str(), held.figure.name());
+        Finding::new(names, &figure(n), beside, held.bound)
     });
-    Ok(outcomes.collect())
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    match (values.get(values.len() / 2), values.len() % 2) {
-        (None, _) => 0.0,
-        (Some(&middle), 1) => middle,
-        (Some(&middle), _) => f64::midpoint(values[values.len() / 2 - 1], middle),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::median;
-
-    #[test]
-    fn the_median_is_the_middle_or_halfway_between_two() {
-        assert!((median([3.0, 1.0, 2.0].into_iter()) - 2.0).abs() < 1e-9);
-        assert!((median([4.0, 1.0, 2.0, 3.0].into_iter()) - 2.5).abs() < 1e-9);
+    let hits = of(&Measure::hits_per_s);
+    let (least, most) = hits.iter().fold((f64::INFINITY, 0.0f64), |(l, m), &h| (l.min(h), m.max(h)));
+    Outcome {
+        row: candidate.row.to_owned(),
+        variant: candidate.variant.clone(),
+        at: candidate.at.clone(),
+        ops_per_s: median(&of(&Measure::ops_per_s)),
+        hits_per_s: median(&hits),
+        bytes_per_s: median(&of(&Measure::bytes_per_s)),
+        latency_us: QUANTILES.map(|q| median(&of(&|m| m.latency_us(q)))),
+        cpu_us: median(&of(&Measure::cpu_us)),
+        rss: median(&of(&|m| m.rss() as f64)),
+        spread: if least > 0.0 { most / least } else { 1.0 },
+        findings: findings.collect(),
+        note: own.last().and_then(|m| m.note().map(str::to_owned)),
     }
 }

@@ -24,6 +24,11 @@ pub trait Work: Send + 'static {
     /// # Errors
     /// That of the operation, which ends the run.
     fn step(&mut self) -> impl Future<Output = Result<Option<Done>>> + Send;
+
+    /// What comes between operations and is not timed: nothing, unless the tasks are to leave room for others.
+    fn pause(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// How long, and what is timed.
@@ -93,6 +98,29 @@ impl Client {
         })
     }
 
+    /// Like [`Client::drive`], while other works run beside whose operations are not counted.
+    ///
+    /// # Errors
+    /// The first of an operation.
+    pub fn drive_beside<W: Work, O: Work>(
+        &self,
+        works: Vec<W>,
+        others: Vec<O>,
+        pace: Pace,
+    ) -> Result<Measure> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let beside: Vec<_> = {
+            let _entered = self.runtime.enter();
+            others.into_iter().map(|other| tokio::spawn(run(other, true, stop.clone()))).collect()
+        };
+        let measure = self.drive(works, pace, async { Ok(()) });
+        stop.store(true, Ordering::Relaxed);
+        for task in beside {
+            self.runtime.block_on(task)??;
+        }
+        measure
+    }
+
     /// Lets every work take so many steps in a task of its own, then waits for `after`; how long it all took.
     ///
     /// # Errors
@@ -126,6 +154,7 @@ impl Client {
 async fn run<W: Work>(mut work: W, sampled: bool, stop: Arc<AtomicBool>) -> Result<Tally> {
     let mut tally = Tally::default();
     while !stop.load(Ordering::Relaxed) {
+        work.pause().await;
         let begun = tally.times_next(sampled).then(Instant::now);
         let Some(done) = work.step().await? else { break };
         if let Some(begun) = begun {

@@ -15,6 +15,8 @@ pub struct Dataset {
     names: Vec<[u8; NAME_LEN]>,
     bodies: Vec<Bytes>,
     size: usize,
+    /// Where they differ: the length of each body.
+    lengths: Option<Vec<u32>>,
 }
 
 impl Dataset {
@@ -22,7 +24,19 @@ impl Dataset {
     pub fn new(entries: usize, size: usize) -> Self {
         let names = (0..entries).map(name).collect();
         let bodies = (0..BODIES as u64).map(|n| body(size, n)).collect();
-        Self { names, bodies, size }
+        Self { names, bodies, size, lengths: None }
+    }
+
+    /// Keys whose bodies are so long.
+    pub fn of_lengths(lengths: Vec<u32>) -> Self {
+        let longest = lengths.iter().max().map_or(0, |&longest| longest as usize);
+        let keys = Self::new(lengths.len(), longest);
+        Self { lengths: Some(lengths), ..keys }
+    }
+
+    /// Bytes of body `n`.
+    pub fn len_of(&self, n: usize) -> usize {
+        self.lengths.as_ref().map_or(self.size, |lengths| lengths[n] as usize)
     }
 
     /// Number of keys.
@@ -30,7 +44,7 @@ impl Dataset {
         self.names.len()
     }
 
-    /// Bytes of a body.
+    /// Bytes of a body, the longest where they differ.
     pub fn size(&self) -> usize {
         self.size
     }
@@ -40,15 +54,21 @@ impl Dataset {
         CacheKey::new("bench", self.names[n])
     }
 
+    /// The name that key `n` is made from.
+    pub fn name(&self, n: usize) -> &str {
+        // Digits and letters only.
+        std::str::from_utf8(&self.names[n]).unwrap_or_default()
+    }
+
     /// Body `n`.
     pub fn body(&self, n: usize) -> Bytes {
-        self.bodies[n % BODIES].clone()
+        self.bodies[n % BODIES].slice(..self.len_of(n))
     }
 
     /// Whether these are the bytes of body `n`, by length and the first few; checksums are the cache's work.
     pub fn is_body(&self, n: usize, bytes: &[u8]) -> bool {
         let expected = &self.bodies[n % BODIES];
-        bytes.len() == expected.len() && bytes.first_chunk::<8>() == expected.first_chunk()
+        bytes.len() == self.len_of(n) && bytes.first_chunk::<8>() == expected.first_chunk()
     }
 }
 

@@ -1,48 +1,46 @@
-//! fio's word on the device, where it is installed: a second opinion on what `device` measures.
+//! fio, where it is installed: what the device gives to a program that does nothing else.
 
-use crate::Result;
+use crate::{Result, measure::Measure};
 use serde_json::Value;
 use std::{path::Path, process::Command, time::Duration};
 
 /// What fio is to do.
 #[derive(Clone, Copy, Debug)]
 pub enum Job {
-    /// 4 KiB reads at random, 64 in flight.
-    RandomReads,
+    /// 4 KiB reads at random, so many in flight.
+    RandomReads(usize),
     /// 1 MiB writes one after another, 4 in flight.
     SequentialWrites,
 }
 
-/// Runs a job past the page cache; operations and bytes per second, or `None` where there is no fio.
+/// Whether there is one.
+pub fn found() -> bool {
+    Command::new("fio").arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+/// Runs a job past the page cache, on a file that is kept for the next round.
 ///
 /// # Errors
 /// Where fio fails, or says what does not read.
-pub fn run(job: Job, dir: &Path, time: Duration) -> Result<Option<(f64, f64)>> {
-    let file = dir.join("fio");
-    let (kind, block, depth) = match job {
-        Job::RandomReads => ("randread", "4k", "64"),
-        Job::SequentialWrites => ("write", "1m", "4"),
+pub fn run(job: Job, dir: &Path, time: Duration) -> Result<Measure> {
+    let (kind, block, depth, part) = match job {
+        Job::RandomReads(depth) => ("randread", "4k", depth, "read"),
+        Job::SequentialWrites => ("write", "1m", 4, "write"),
     };
     let mut command = Command::new("fio");
     command.args(["--name=bench", "--direct=1", "--ioengine=io_uring", "--size=1g", "--time_based"]);
     command.args([format!("--rw={kind}"), format!("--bs={block}"), format!("--iodepth={depth}")]);
-    command.arg(format!("--filename={}", file.display()));
-    command.args([format!("--runtime={}", time.as_secs().max(1)), "--output-format=json".to_owned()]);
-    let output = match command.output() {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        other => other?,
-    };
-    if file.exists() {
-        std::fs::remove_file(&file)?;
-    }
-    let said: Value = serde_json::from_slice(&output.stdout)?;
-    let part = match job {
-        Job::RandomReads => "read",
-        Job::SequentialWrites => "write",
-    };
-    let figures = &said["jobs"][0][part];
-    match (figures["iops"].as_f64(), figures["bw_bytes"].as_f64()) {
-        (Some(iops), Some(bytes)) => Ok(Some((iops, bytes))),
-        _ => Err("fio gave no figures".into()),
-    }
+    command.arg(format!("--filename={}", dir.join("fio").display()));
+    command.args([format!("--runtime={}ms", time.as_millis()), "--output-format=json".to_owned()]);
+    let output = command.output()?;
+    let said: Value = serde_json::from_slice(&output.stdout).map_err(|e| {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        format!("fio: {e}: {}", complaint.trim())
+    })?;
+    let job = &said["jobs"][0];
+    let figure = |of: &Value| of.as_f64().ok_or("fio gave no figures");
+    let (iops, bytes) = (figure(&job[part]["iops"])?, figure(&job[part]["bw_bytes"])?);
+    // Percent of one processor.
+    let cpu = (figure(&job["usr_cpu"])? + figure(&job["sys_cpu"])?) / 100.0;
+    Ok(Measure::reported(iops, bytes, cpu * 1e6 / iops.max(1.0), time))
 }

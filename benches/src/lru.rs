@@ -4,21 +4,29 @@ const NONE: u32 = u32::MAX;
 
 /// Hits per access in the second half of `keys`, the first half being warm-up; every miss is filled.
 pub fn hit_ratio(keys: &[u32], capacity: usize) -> f64 {
+    hit_ratio_by(keys, capacity as u64, |_| 1)
+}
+
+/// The same where keys cost differently, bytes for instance; what costs more than the capacity is never held.
+pub fn hit_ratio_by(keys: &[u32], capacity: u64, cost: impl Fn(u32) -> u64) -> f64 {
     let len = keys.iter().max().map_or(0, |&k| k as usize + 1);
     let mut list = List { links: vec![(NONE, NONE); len], held: vec![false; len], head: NONE, tail: NONE };
-    let (mut count, mut hits) = (0, 0usize);
+    let (mut taken, mut hits) = (0, 0usize);
     let half = keys.len() / 2;
     for (n, &key) in keys.iter().enumerate() {
         if list.held[key as usize] {
             hits += usize::from(n >= half);
             list.unlink(key);
-        } else if count == capacity {
-            let victim = list.tail;
-            list.unlink(victim);
-        } else {
-            count += 1;
+            list.push(key);
+        } else if cost(key) <= capacity {
+            taken += cost(key);
+            while taken > capacity {
+                let victim = list.tail;
+                list.unlink(victim);
+                taken -= cost(victim);
+            }
+            list.push(key);
         }
-        list.push(key);
     }
     hits as f64 / (keys.len() - half).max(1) as f64
 }
@@ -62,6 +70,14 @@ impl List {
 #[cfg(test)]
 mod tests {
     use super::hit_ratio;
+
+    #[test]
+    fn an_entry_takes_its_cost() {
+        // Keys 0 and 1 fit together, 2 takes all the room.
+        let keys = [0, 1, 0, 1, 0, 1, 2, 0];
+        let ratio = super::hit_ratio_by(&keys, 4, |key| if key == 2 { 4 } else { 2 });
+        assert!((ratio - 0.5).abs() < f64::EPSILON, "{ratio}: two hits among the last four");
+    }
 
     #[test]
     fn a_loop_over_one_key_too_many_never_hits() {

@@ -75,9 +75,19 @@ pub struct Measure {
     cpu: Duration,
     rss: u64,
     note: Option<String>,
+    values: Vec<(&'static str, f64)>,
 }
 
 impl Measure {
+    /// What another program says that it did in so long a time; it says nothing of single operations here.
+    pub fn reported(ops_per_s: f64, bytes_per_s: f64, cpu_us: f64, elapsed: Duration) -> Self {
+        let count = |per_s: f64| rounded(per_s * elapsed.as_secs_f64());
+        let ops = count(ops_per_s);
+        let tally = Tally { ops, hits: ops, bytes: count(bytes_per_s), ..Tally::default() };
+        let cpu = Duration::from_secs_f64(cpu_us * ops as f64 / 1e6);
+        Self { tally, elapsed, cpu, rss: 0, note: None, values: Vec::new() }
+    }
+
     /// Operations per second.
     pub fn ops_per_s(&self) -> f64 {
         self.per_s(self.tally.ops)
@@ -124,9 +134,44 @@ impl Measure {
         self
     }
 
+    /// Length of the stretch.
+    pub fn seconds(&self) -> f64 {
+        self.elapsed.as_secs_f64()
+    }
+
+    /// Hits.
+    pub fn hits(&self) -> u64 {
+        self.tally.hits
+    }
+
+    /// Counts only so great a share of the hits and bytes: the rest was lost later.
+    pub fn with_hits_cut_to(mut self, share: f64) -> Self {
+        self.tally.hits = rounded(self.tally.hits as f64 * share);
+        self.tally.bytes = rounded(self.tally.bytes as f64 * share);
+        self
+    }
+
+    /// A figure that only this row has; not a number where it has not.
+    pub fn value(&self, name: &str) -> f64 {
+        self.values.iter().find(|(n, _)| *n == name).map_or(f64::NAN, |(_, value)| *value)
+    }
+
+    /// Adds such a figure.
+    pub fn with_value(mut self, name: &'static str, value: f64) -> Self {
+        self.values.push((name, value));
+        self
+    }
+
     fn per_s(&self, count: u64) -> f64 {
         count as f64 / self.elapsed.as_secs_f64()
     }
+}
+
+/// A count from a rate; nothing below zero.
+fn rounded(count: f64) -> u64 {
+    #[expect(clippy::cast_sign_loss, reason = "it is not negative")]
+    let count = count.round().max(0.0) as u64;
+    count
 }
 
 /// A stretch that has begun.
@@ -151,16 +196,17 @@ impl Meter {
     pub fn finish(self, tally: Tally) -> Measure {
         let elapsed = self.elapsed();
         let cpu = cpu_time().saturating_sub(self.cpu);
-        Measure { tally, elapsed, cpu, rss: resident(), note: None }
+        Measure { tally, elapsed, cpu, rss: resident(), note: None, values: Vec::new() }
     }
 }
 
 /// User and system time of the process, like `getrusage(2)` but to the nanosecond.
-fn cpu_time() -> Duration {
+pub fn cpu_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
 }
 
-fn resident() -> u64 {
+/// Resident memory of the process, in bytes.
+pub fn resident() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
     pages * rustix::param::page_size() as u64

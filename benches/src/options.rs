@@ -32,7 +32,13 @@ pub struct LoadOptions {
     /// Rounds, in which the candidates take turns; medians are printed.
     #[arg(long, default_value_t = 5)]
     pub rounds: usize,
-    /// Done in half a minute: 3 rounds of 0.2 seconds with at most 20,000 entries.
+    /// Entries where it is their number that matters: reopen, growth.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub many: usize,
+    /// Keep what is measured in this folder, a file for each row, for the report.
+    #[arg(long)]
+    pub save: Option<PathBuf>,
+    /// Rough, in a minute or two: 3 rounds of 0.2 seconds with at most 20,000 entries, 100,000 where it is their number that matters.
     #[arg(long)]
     pub quick: bool,
 }
@@ -43,8 +49,10 @@ impl LoadOptions {
         if self.quick {
             (self.seconds, self.rounds) = (self.seconds.min(0.2), self.rounds.min(3));
             self.entries = self.entries.min(20_000);
+            self.many = self.many.min(100_000);
         }
         self.entries = self.entries.max(1000);
+        self.many = self.many.max(10_000);
         self.tasks = self.tasks.max(1);
         self.rounds = self.rounds.max(1);
         if self.rows.is_empty() {
@@ -58,6 +66,19 @@ impl LoadOptions {
         Duration::from_secs_f64(self.seconds.clamp(0.01, 3600.0))
     }
 
+    /// What a report says of how it was measured.
+    pub fn describe(&self) -> String {
+        format!(
+            "{} entries of {}, {} tasks on {} workers, {} rounds of {} s",
+            self.entries,
+            self.size,
+            self.tasks,
+            crate::client::WORKERS,
+            self.rounds,
+            self.time().as_secs_f64()
+        )
+    }
+
     /// Whether a row is asked for.
     pub fn wants(&self, row: Row) -> bool {
         self.rows.contains(&row)
@@ -67,19 +88,35 @@ impl LoadOptions {
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Row {
-    /// The limit: bare `preadv2(RWF_NOWAIT)` over the records' places.
+    /// The limit: bare `preadv2(RWF_NOWAIT)` over the records' places
     Bare,
-    /// Gets from the page cache.
+    /// Gets from the page cache, beside the bare loop and the peers
     WarmGet,
-    /// Gets with the page cache dropped, beside direct reads of 4 KiB.
+    /// Gets with the page cache dropped, beside fio's direct reads of 4 KiB
     ColdGet,
-    /// Inserts until all is synced, beside the device's sequential writes.
+    /// Inserts until all is synced, beside fio's sequential writes and the peers
     InsertSynced,
-    /// Gets, and an insert after each miss, zipf 0.9, with room for half of the keys.
+    /// Gets, and an insert after each miss, zipf 0.9, with room for half of the keys, beside the peers
     GetOrInsert,
-    /// Bodies of 10 MiB: gets and inserts, beside plain files with `tokio::fs`.
+    /// Bodies of 10 MiB: gets and inserts, beside plain files with `tokio::fs` and the device
     #[value(name = "10mib", alias = "10MiB")]
     Large,
+    /// Both backends at the trait: 4 KiB reads, cached, direct, and one at a time from a cold file
+    Backends,
+    /// Gets while others insert and evict as fast as they can, beside the same gets alone
+    GetWhileInserting,
+    /// Opening many entries after a clean close and after a kill -9
+    Reopen,
+    /// What entries take in memory: the index alone, and a whole process
+    Memory,
+    /// An open cache that nobody asks
+    Idle,
+    /// What gets and inserts cost from ten thousand entries to many
+    Growth,
+    /// Gets by 1 to 256 tasks
+    Scaling,
+    /// Hit ratio at several skews, with scans and heavy-tailed sizes, beside simulated policies and peers
+    HitRatio,
 }
 
 /// Which backends to measure.

@@ -129,6 +129,17 @@ impl Records {
         }
     }
 
+    /// Reads the files into the page cache.
+    ///
+    /// # Errors
+    /// Those of the reads.
+    pub fn warm(&self) -> Result<()> {
+        for path in &self.paths {
+            std::io::copy(&mut File::open(path)?, &mut std::io::sink())?;
+        }
+        Ok(())
+    }
+
     fn cached_share(&self) -> Result<f64> {
         let (mut rng, mut buf, mut cached) = (Rng::new(99), vec![0; 1], 0);
         for _ in 0..SAMPLES {

@@ -7,6 +7,7 @@
     reason = "a command line speaks on its standard streams"
 )]
 
+mod bench;
 mod ci;
 mod docker;
 mod faults;
@@ -66,6 +67,7 @@ fn run(command: Command) -> Ran {
             let image = docker::linux::ready(&place)?;
             docker::linux::test(&image, &place, io_uring, &args).map(Outcome::Done)
         }
+        Command::Bench(options) => bench::run(&options),
         Command::BenchLinux { place, args } => docker::linux::bench(&place, &args).map(Outcome::from),
         Command::BuildLinux { place, args } => docker::linux::build(&place, &args).map(Outcome::from),
         Command::BaseImage { from } => docker::base_image::make(from).map(Outcome::from),

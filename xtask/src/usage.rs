@@ -1,8 +1,11 @@
 //! The command line.
 
-use crate::docker::{
-    base_image::Source,
-    linux::{IoUring, Where},
+use crate::{
+    bench,
+    docker::{
+        base_image::Source,
+        linux::{IoUring, Where},
+    },
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
@@ -80,6 +83,8 @@ pub(crate) enum Command {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// What the cache does beside what the machine allows and what its peers do, row by row
+    Bench(bench::Options),
     /// The load command of the benches in a Linux container
     BenchLinux {
         #[command(flatten)]

@@ -6,9 +6,12 @@ use crate::{
     candidate::{Candidate, Outcome, compare},
     client::{Pace, Work},
     dataset::Dataset,
+    finding::{Bound, Figure},
     lru,
     measure::{Done, Measure},
     rng::Rng,
+    rows::cold::floor,
+    store::{Draws, Opened},
     zipf,
 };
 use disk_cache::{ByteSize, DiskCache};
@@ -38,20 +41,64 @@ pub fn run(bench: &Bench, data: &Arc<Dataset>) -> Result<Vec<Outcome>> {
         warm_up(bench, data, &cache, &draws)?;
         caches.push((cache, name, dir));
     }
-    let group = caches.iter().map(|(cache, name, _)| {
+    let peers = peers(bench, data, capacity, &draws)?;
+    let mut group = Vec::new();
+    for (peer, name, _) in &peers {
+        let (mut round, draws) = (0, draws.clone());
+        group.push(Candidate::new("get-or-insert", name, move || {
+            round += 1;
+            bench.settle()?;
+            let draws = Draws { from: round * 7919 % draws.len(), keys: draws.clone(), count: None };
+            peer.requests(bench, data, &draws, bench.pace(true))
+        }));
+    }
+    for (cache, name, _) in &caches {
         let mut round = 0;
         let (data, draws) = (data.clone(), draws.clone());
-        Candidate::new("get-or-insert", *name, move || {
+        let mut candidate = Candidate::new("get-or-insert", *name, move || {
             round += 1;
             round_of(bench, &data, cache, &draws, round, reference)
-        })
-    });
-    let outcomes = compare(group.collect(), bench.options.rounds)?;
+        });
+        for (n, (_, name, bounded)) in peers.iter().enumerate() {
+            candidate = if name.starts_with("foyer") {
+                candidate.target(n, OPS, Bound::AtLeast(1.0)).target(n, RATIO, Bound::AtLeast(1.0))
+            } else if *bounded {
+                candidate.against(n, OPS).against(n, RATIO)
+            } else {
+                candidate.against(n, OPS)
+            };
+        }
+        let (least, p95) = floor(cache);
+        group.push(candidate.within(OPS, least).within(Figure::P95, p95));
+    }
+    let outcomes = compare(group, bench.options.rounds)?;
+    peers.into_iter().try_for_each(|(peer, ..)| peer.close(bench))?;
     for (cache, _, dir) in caches {
         bench.close(&cache)?;
         std::fs::remove_dir_all(dir)?;
     }
     Ok(outcomes)
+}
+
+const OPS: Figure = Figure::Value("requests/s");
+const RATIO: Figure = Figure::Value("hit ratio");
+
+/// A cache, its name, and whether it keeps to the capacity.
+type OpenPeer = (Box<dyn Opened>, String, bool);
+
+/// Each peer with the same capacity, turned over about twice.
+fn peers(bench: &Bench, data: &Arc<Dataset>, capacity: u64, draws: &Arc<[u32]>) -> Result<Vec<OpenPeer>> {
+    let mut peers = Vec::new();
+    for peer in bench.peers() {
+        let dir = bench.path(format!("get-or-insert-peer-{}", peers.len()));
+        std::fs::create_dir_all(&dir)?;
+        let opened = peer.open(bench, &dir, capacity, data.size())?;
+        let pace = Pace { time: Duration::from_secs(20), sampled: true };
+        let draws = Draws { keys: draws.clone(), from: 0, count: Some(data.entries() * 8) };
+        opened.requests(bench, data, &draws, pace)?;
+        peers.push((opened, peer.name().to_owned(), peer.is_bounded()));
+    }
+    Ok(peers)
 }
 
 /// Room for half of the keys, in bytes.
@@ -120,7 +167,8 @@ fn round_of(
         after.early_evictions - before.early_evictions,
         moved as f64 / written as f64,
     );
-    Ok(measure.with_note(note))
+    let (ratio, ops) = (measure.hit_ratio(), measure.ops_per_s());
+    Ok(measure.with_note(note).with_value("hit ratio", ratio).with_value("requests/s", ops))
 }
 
 /// Gets a key, and inserts it after a miss.

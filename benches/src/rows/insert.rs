@@ -3,12 +3,14 @@
 use crate::{
     Result,
     bench::Bench,
-    candidate::{Candidate, Figure, Outcome, compare},
+    candidate::{Candidate, Outcome, compare},
     dataset::Dataset,
     device,
     filled::Insert,
+    finding::{Bound, Figure},
     fio::{self, Job},
     measure::Measure,
+    store::Peer,
     table,
 };
 use disk_cache::{BackendChoice, ByteSize};
@@ -31,16 +33,46 @@ pub fn run(bench: &Bench, data: &Arc<Dataset>) -> Result<Vec<Outcome>> {
         device::sequential_writes(bench.dir(), bench.pace(false))
     };
     let mut group = vec![Candidate::new("direct-write", "4 threads, 1 MiB", device)];
+    if fio::found() {
+        let writes = || {
+            bench.settle()?;
+            fio::run(Job::SequentialWrites, bench.dir(), bench.options.time())
+        };
+        group.push(Candidate::new("fio", "sequential, 1 MiB", writes));
+    } else {
+        table::line("SKIPPED: fio is not installed; plain threads are the reference");
+    }
+    let device = group.len() - 1;
+    for peer in bench.peers() {
+        group.push(Candidate::new("insert", peer.name(), move || inserts_of(bench, data, peer)));
+    }
     for (choice, name) in bench.choices() {
         let round = || inserts(bench, data, *choice);
-        group.push(Candidate::new("insert-synced", name, round).against(0, Figure::Bytes));
+        let mut candidate = Candidate::new("insert-synced", name, round)
+            .target(device, Figure::Bytes, Bound::AtLeast(0.6))
+            .against(0, Figure::Bytes);
+        for (n, peer) in bench.peers().enumerate() {
+            let peer_at = device + 1 + n;
+            candidate = if peer.name().starts_with("foyer") {
+                candidate.target(peer_at, Figure::Hits, Bound::AtLeast(4.0))
+            } else {
+                candidate.against(peer_at, Figure::Hits)
+            };
+        }
+        group.push(candidate);
     }
-    let outcomes = compare(group, bench.options.rounds)?;
-    if let Some((_, bytes)) = fio::run(Job::SequentialWrites, bench.dir(), bench.options.time())? {
-        let mib = bytes / f64::from(1 << 20);
-        table::line(&format!("fio says {mib:.0} MiB/s of sequential writes of 1 MiB, O_DIRECT, 4 in flight"));
-    }
-    Ok(outcomes)
+    compare(group, bench.options.rounds)
+}
+
+fn inserts_of(bench: &Bench, data: &Arc<Dataset>, peer: &dyn Peer) -> Result<Measure> {
+    let dir = bench.path("peer-inserts");
+    fs::create_dir_all(&dir)?;
+    let opened = peer.open(bench, &dir, 6 << 30, data.size())?;
+    bench.settle()?;
+    let measure = opened.inserts(bench, data, bench.pace(true))?;
+    opened.close(bench)?;
+    fs::remove_dir_all(&dir)?;
+    Ok(measure)
 }
 
 fn inserts(bench: &Bench, data: &Arc<Dataset>, choice: BackendChoice) -> Result<Measure> {

@@ -1,7 +1,15 @@
 //! The rows of the table, a file for each group that is measured in turns.
 
+pub mod backends;
 pub mod cold;
 pub mod get_or_insert;
+pub mod growth;
+pub mod hit_ratio;
+pub mod idle;
 pub mod insert;
 pub mod large;
+pub mod memory;
+pub mod reopen;
+pub mod scaling;
 pub mod warm;
+pub mod while_inserting;

@@ -3,13 +3,16 @@
 use crate::{
     Result,
     bench::Bench,
-    candidate::{Candidate, Figure, Outcome, compare},
+    candidate::{Candidate, Outcome, compare},
     client::Work,
     dataset::Dataset,
     filled::Filled,
+    finding::{Bound, Figure},
     measure::{Done, Measure},
     options::Row,
     rng::Rng,
+    store::Opened,
+    table,
 };
 use disk_cache::{CacheKey, DiskCache};
 use std::sync::Arc;
@@ -27,22 +30,55 @@ pub fn run(bench: &Bench, data: &Arc<Dataset>, filled: &[Filled]) -> Result<Vec<
         })
         .collect();
     let Some(first) = filled.first() else { return Ok(Vec::new()) };
+    let peers = if bench.options.wants(Row::WarmGet) { filled_peers(bench, data)? } else { Vec::new() };
     let mut group = vec![Candidate::new("bare", "2 threads", || first.records.read_bare(bench.pace(true)))];
+    for (peer, name) in &peers {
+        group.push(Candidate::new("warm-get", name, || peer.gets(bench, data, bench.pace(true))));
+    }
     if bench.options.wants(Row::WarmGet) {
         for filled in filled {
             for keep in [false, true] {
                 let keys = keep.then(|| keys.clone());
                 let variant = format!("{}{}", filled.name, if keep { ", keys kept" } else { "" });
                 let round = move || gets(bench, data, &filled.cache, keys.as_ref());
-                group.push(
-                    Candidate::new("warm-get", variant, round)
-                        .against(0, Figure::Hits)
-                        .against(0, Figure::Cpu),
-                );
+                let mut candidate = Candidate::new("warm-get", variant, round)
+                    .target(0, Figure::Hits, Bound::AtLeast(0.7))
+                    .within(Figure::P99, Bound::AtMost(20.0))
+                    .against(0, Figure::Cpu);
+                if !keep {
+                    for (n, (_, name)) in peers.iter().enumerate() {
+                        candidate = match name.as_str() {
+                            "foyer io_uring" => candidate.target(n + 1, Figure::Hits, Bound::AtLeast(2.5)),
+                            _ => candidate.against(n + 1, Figure::Hits),
+                        };
+                    }
+                }
+                group.push(candidate);
             }
         }
     }
-    compare(group, bench.options.rounds)
+    let outcomes = compare(group, bench.options.rounds)?;
+    peers.into_iter().try_for_each(|(peer, _)| peer.close(bench))?;
+    Ok(outcomes)
+}
+
+/// Each peer with the whole dataset in it.
+fn filled_peers(bench: &Bench, data: &Arc<Dataset>) -> Result<Vec<(Box<dyn Opened>, String)>> {
+    let mut peers = Vec::new();
+    for peer in bench.peers() {
+        let dir = bench.path(format!("peer-{}", peers.len()));
+        std::fs::create_dir_all(&dir)?;
+        // Room for entries that take twice their size.
+        let capacity = (data.entries() * (data.size() * 2 + 8192)) as u64 + (256 << 20);
+        let opened = peer.open(bench, &dir, capacity, data.size())?;
+        let kept = opened.fill(bench, data)?;
+        if kept < data.entries() {
+            let share = 100.0 * kept as f64 / data.entries() as f64;
+            table::line(&format!("{}: {share:.1} % of the entries are there; only hits count", peer.name()));
+        }
+        peers.push((opened, peer.name().to_owned()));
+    }
+    Ok(peers)
 }
 
 fn gets(

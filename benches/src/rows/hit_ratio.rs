@@ -1,0 +1,133 @@
+//! Hits per request as a proxy sees them: zipf at several skews, with and without scans, sizes from a heavy-tailed distribution,
+//! beside simulated policies that have the same bytes and waste none of them.
+
+use crate::{
+    Result,
+    bench::Bench,
+    candidate::{Candidate, Outcome, compare},
+    client::Pace,
+    dataset::Dataset,
+    finding::{Bound, Figure},
+    lru,
+    measure::Measure,
+    rng::Rng,
+    s3_fifo,
+    store::{Draws, Opened},
+    zipf,
+};
+use disk_cache::{ByteSize, SecondHit};
+use std::{sync::Arc, time::Duration};
+
+const SKEWS: [f64; 3] = [0.7, 0.9, 1.1];
+/// Requests of a scan, each for another key that nobody else asks for.
+const SCAN: usize = 500;
+/// Requests between two scans: a fifth of all belong to scans.
+const BETWEEN: usize = 4 * SCAN;
+/// Shortest and longest body; Pareto with the exponent [`TAIL`] between them: a few large ones take much of the bytes.
+const LEAST: f64 = 1024.0;
+const LONGEST: f64 = 256.0 * 1024.0;
+const TAIL: f64 = 1.2;
+
+const RATIO: Figure = Figure::Value("hit ratio");
+
+/// Measures `hit-ratio`.
+///
+/// # Errors
+/// Those of the caches.
+pub fn run(bench: &Bench) -> Result<Vec<Outcome>> {
+    let mut outcomes = Vec::new();
+    for scans in [false, true] {
+        for skew in SKEWS {
+            outcomes.extend(compare_at(bench, skew, scans)?);
+        }
+    }
+    Ok(outcomes)
+}
+
+fn compare_at(bench: &Bench, skew: f64, scans: bool) -> Result<Vec<Outcome>> {
+    let keys = (bench.options.entries / 2).max(10_000);
+    let mut rng = Rng::new(11);
+    let draws: Arc<[u32]> = requests(keys, skew, scans, &mut rng).into();
+    let most = draws.iter().max().map_or(0, |&n| n as usize) + 1;
+    let data = Arc::new(Dataset::of_lengths((0..most).map(|_| length(&mut rng)).collect()));
+    let all: u64 = (0..keys).map(|n| data.len_of(n) as u64).sum();
+    let capacity = (all / 4).max(32 << 20);
+    let cost = |n: u32| data.len_of(n as usize) as u64;
+    let row = if scans { "hit-ratio-scans" } else { "hit-ratio" };
+    let simulated = |ratio: f64| move || Ok(said(ratio));
+    let mut group = vec![
+        Candidate::new(row, "LRU, simulated", simulated(lru::hit_ratio_by(&draws, capacity, cost))),
+        Candidate::new(row, "S3-FIFO, simulated", simulated(s3_fifo::hit_ratio_by(&draws, capacity, cost))),
+    ];
+    let (data, draws) = (&data, &draws);
+    for peer in bench.peers().filter(|peer| peer.is_bounded()) {
+        group.push(Candidate::new(row, peer.name(), move || {
+            let dir = bench.path("hit-ratio");
+            std::fs::create_dir_all(&dir)?;
+            replay(bench, peer.open(bench, &dir, capacity, 4096)?, data, draws)
+        }));
+    }
+    let peers = group.len();
+    for admission in [false, true] {
+        let name = if admission { "disk-cache, second hit" } else { "disk-cache" };
+        let ours = move || {
+            let choice = bench.choices()[0].0;
+            let size = ByteSize::bytes_of(capacity);
+            let mut builder =
+                disk_cache::DiskCache::builder(bench.path("hit-ratio")).backend(choice).capacity(size);
+            if admission {
+                builder = builder.admission(Arc::new(SecondHit::new(keys)));
+            }
+            replay(bench, Box::new(bench.client.block_on(builder.open())?), data, draws)
+        };
+        let mut candidate = Candidate::new(row, name, ours).against(0, RATIO).against(1, RATIO);
+        for n in 2..peers {
+            candidate = if admission {
+                candidate.against(n, RATIO)
+            } else {
+                candidate.target(n, RATIO, Bound::AtLeast(1.0))
+            };
+        }
+        group.push(candidate);
+    }
+    let group = group.into_iter().map(|candidate| candidate.at("skew", skew).shows(RATIO)).collect();
+    compare(group, 1)
+}
+
+/// Warm-up with the first half, counted in the second, as in the simulations.
+fn replay(bench: &Bench, cache: Box<dyn Opened>, data: &Arc<Dataset>, draws: &Arc<[u32]>) -> Result<Measure> {
+    let half = draws.len() / 2;
+    let pace = Pace { time: Duration::from_secs(60), sampled: true };
+    let part = |from| Draws { keys: draws.clone(), from, count: Some(half) };
+    cache.requests(bench, data, &part(0), pace)?;
+    let measure = cache.requests(bench, data, &part(half), pace)?;
+    cache.close(bench)?;
+    std::fs::remove_dir_all(bench.path("hit-ratio"))?;
+    Ok(measure)
+}
+
+fn said(ratio: f64) -> Measure {
+    Measure::reported(0.0, 0.0, 0.0, Duration::from_secs(1)).with_value("hit ratio", ratio)
+}
+
+/// Ten requests for each key; scans ask for keys of their own.
+fn requests(keys: usize, skew: f64, scans: bool, rng: &mut Rng) -> Vec<u32> {
+    let draws = zipf::draw(keys, skew, keys * 10, rng);
+    if !scans {
+        return draws;
+    }
+    let (mut mixed, mut next) = (Vec::new(), keys as u32);
+    for part in draws.chunks(BETWEEN) {
+        mixed.extend_from_slice(part);
+        mixed.extend(next..next + SCAN as u32);
+        next += SCAN as u32;
+    }
+    mixed
+}
+
+fn length(rng: &mut Rng) -> u32 {
+    let length = (LEAST * (1.0 - rng.unit()).powf(-1.0 / TAIL)).min(LONGEST);
+    #[expect(clippy::cast_sign_loss, reason = "it is at least the shortest")]
+    let length = length as u32;
+    length
+}
