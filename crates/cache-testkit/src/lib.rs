@@ -6,7 +6,7 @@
 //! - [`Model`]: what each key may hold, whatever happened.
 //! - [`conformance`]: the cases that every backend passes.
 //! - [`log_to_file`]: what the caches under test say, for `cargo xtask test-linux` to count.
-//! - [`tried`]: how many cases a test tried, for `cargo xtask faults` to add up.
+//! - [`tried()`]: how many cases a test tried, for `cargo xtask faults` to add up.
 //!
 //! **Invariant**: nothing here looks at a clock or at the system's randomness; the same seed gives the same run.
 #![forbid(unsafe_code)]
