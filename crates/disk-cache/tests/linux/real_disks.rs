@@ -77,10 +77,10 @@ pub(crate) fn main() -> ExitCode {
         for (prefix, backend) in [("tokio", BackendChoice::Tokio), ("io_uring", BackendChoice::IoUring)] {
             let mine = mine.clone();
             trials.push(Trial::ignorable_test(format!("{prefix}::{name}"), move || {
-                if let Err(reason) = mine {
+                if let (BackendChoice::IoUring, Some(reason)) = (backend, common::no_io_uring()) {
                     return Ok(Completion::ignored_with(reason));
                 }
-                if let (BackendChoice::IoUring, Some(reason)) = (backend, common::no_io_uring()) {
+                if let Err(reason) = mine {
                     return Ok(Completion::ignored_with(reason));
                 }
                 match disasters(kind, mib, disaster, backend, times, seed) {
