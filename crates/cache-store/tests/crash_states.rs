@@ -76,6 +76,25 @@ struct Explored {
     excused: u64,
 }
 
+/// What is known of a crash when the cache is opened after it.
+#[derive(Clone, Copy)]
+struct Known {
+    loss: Loss,
+    /// When it was, counted as the model counts.
+    moment: u64,
+    /// A recovery before this one evicted for want of room: what it took may be gone for good.
+    evicted: bool,
+}
+
+/// What an open found.
+struct Found {
+    seen: Vec<Option<Seen>>,
+    /// The steps of the recovery, where they were recorded.
+    recovery: Vec<Step>,
+    /// Whether it evicted, or one before it did.
+    evicted: bool,
+}
+
 /// What a crash leaves, and what it may have lost.
 fn crash(step: &Step, plan: Option<CrashPlan>) -> (MemoryBackend, Loss) {
     match plan {
@@ -94,8 +113,10 @@ impl Run {
             || format!("after step {at} ({:?}) of {:?}, by {plan:?}", step.op, self.begun_by(moment));
         let (disk, loss) = crash(step, plan);
         found.states += 1;
-        let checked = self.open_and_check(&disk, loss, moment, None, deep, found);
-        let (seen, recovery) = checked.unwrap_or_else(|wrong| panic!("{wrong}\n{}", context()));
+        let known = Known { loss, moment, evicted: false };
+        let checked = self.open_and_check(&disk, known, None, deep, found);
+        let Found { seen, recovery, evicted } =
+            checked.unwrap_or_else(|wrong| panic!("{wrong}\n{}", context()));
         if !deep || recovery.is_empty() {
             return;
         }
@@ -110,7 +131,8 @@ impl Run {
             let (disk, second) = crash(&recovery[at], plan);
             let loss = if second == Loss::PowerCut { Loss::PowerCut } else { loss };
             found.recoveries += 1;
-            if let Err(wrong) = self.open_and_check(&disk, loss, moment, exact, false, found) {
+            let known = Known { loss, moment, evicted };
+            if let Err(wrong) = self.open_and_check(&disk, known, exact, false, found) {
                 let op = &recovery[at].op;
                 panic!(
                     "{wrong}\nsecond crash after step {at} ({op:?}) of the recovery, by {plan:?}\n{}",
@@ -124,14 +146,14 @@ impl Run {
     fn crash_recoveries(
         &self,
         disk: &MemoryBackend,
-        loss: Loss,
-        moment: u64,
+        known: Known,
         depth: u32,
         rng: &mut Rng,
         found: &mut Explored,
     ) {
-        let checked = self.open_and_check(disk, loss, moment, None, true, found);
-        let (_, recovery) =
+        let moment = known.moment;
+        let checked = self.open_and_check(disk, known, None, true, found);
+        let Found { recovery, evicted, .. } =
             checked.unwrap_or_else(|wrong| panic!("{wrong}\nat moment {moment}, depth {depth}"));
         let mut next = None;
         let chosen = rng.below(recovery.len().max(1) as u64 * PLANS);
@@ -139,21 +161,22 @@ impl Run {
             for n in 0..PLANS {
                 let plan = plan(n, rng);
                 let (disk, second) = crash(step, plan);
-                let loss = if second == Loss::PowerCut { second } else { loss };
+                let loss = if second == Loss::PowerCut { second } else { known.loss };
+                let known = Known { loss, moment, evicted };
                 found.recoveries += 1;
-                if let Err(wrong) = self.open_and_check(&disk, loss, moment, None, false, found) {
+                if let Err(wrong) = self.open_and_check(&disk, known, None, false, found) {
                     let op = &step.op;
                     panic!(
                         "{wrong}\nafter step {at} ({op:?}) of recovery {depth} by {plan:?}, at moment {moment}"
                     );
                 }
                 if at as u64 * PLANS + n == chosen {
-                    next = Some((disk, loss));
+                    next = Some((disk, known));
                 }
             }
         }
-        if let (Some((disk, loss)), true) = (next, depth > 1) {
-            self.crash_recoveries(&disk, loss, moment, depth - 1, rng, found);
+        if let (Some((disk, known)), true) = (next, depth > 1) {
+            self.crash_recoveries(&disk, known, depth - 1, rng, found);
         }
     }
 
@@ -163,17 +186,15 @@ impl Run {
         &self.workload[count.saturating_sub(12)..count]
     }
 
-    /// Opens the cache on a crashed disk and compares. Gives what was seen, and where they are to be recorded the
-    /// steps of the recovery.
+    /// Opens the cache on a crashed disk and compares.
     fn open_and_check(
         &self,
         disk: &MemoryBackend,
-        loss: Loss,
-        moment: u64,
+        Known { loss, moment, evicted }: Known,
         exact: Option<&Vec<Option<Seen>>>,
         record: bool,
         found: &mut Explored,
-    ) -> Result<(Vec<Option<Seen>>, Vec<Step>), String> {
+    ) -> Result<Found, String> {
         paused().block_on(async {
             if record {
                 disk.record();
@@ -183,7 +204,7 @@ impl Run {
             let engine = in_time("an open", opened).await.map_err(|e| format!("open: {e}"))?;
             let recovery = disk.recorded();
             let stats = engine.stats();
-            let excused = stats.evictions + stats.early_evictions > 0;
+            let excused = evicted || stats.evictions + stats.early_evictions > 0;
             found.excused += u64::from(excused);
             let mut all = Vec::new();
             for (n, key) in self.keys.iter().enumerate() {
@@ -216,7 +237,7 @@ impl Run {
             if stats.disk_bytes > stats.capacity {
                 return Err(format!("over the quota: {stats:?}"));
             }
-            Ok((all, recovery))
+            Ok(Found { seen: all, recovery, evicted: excused })
         })
     }
 }
@@ -381,7 +402,8 @@ fn every_crash_of_a_recovery_leaves_a_permitted_state_however_often() {
             let at = rng.below(run.steps.len() as u64) as usize;
             let first = plan(rng.below(PLANS), &mut rng);
             let (disk, loss) = crash(&run.steps[at], first);
-            run.crash_recoveries(&disk, loss, run.before + at as u64 + 1, 3, &mut rng, &mut found);
+            let known = Known { loss, moment: run.before + at as u64 + 1, evicted: false };
+            run.crash_recoveries(&disk, known, 3, &mut rng, &mut found);
         }
     }
     report("recoveries", seed, runs, &found, begun);
