@@ -129,3 +129,30 @@ impl Counters {
         sum
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_counted_over_all_keys_and_one_that_came_too_late_not_at_all() {
+        let counters = Counters::default();
+        for tag in (0..64).map(|n| Tag(n << 20)) {
+            counters.namespace(counters.of(tag), b"first", |n| n.hits += 1);
+        }
+        for n in 1..MAX_NAMESPACES as u64 {
+            counters.namespace(counters.of(Tag(n << 20)), &n.to_le_bytes(), |n| n.misses += 1);
+        }
+        for tag in (0..64).map(|n| Tag(n << 20)) {
+            counters.namespace(counters.of(tag), b"late", |n| n.hits += 1);
+            counters.namespace(counters.of(tag), &1u64.to_le_bytes(), |n| n.misses += 1);
+        }
+        assert_eq!(counters.of_namespace(b"first").hits, 64);
+        assert_eq!(counters.of_namespace(b"late"), NamespaceStats::default());
+        assert_eq!(
+            counters.of_namespace(&1u64.to_le_bytes()).misses,
+            65,
+            "also in stripes that had not met it"
+        );
+    }
+}

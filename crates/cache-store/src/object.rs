@@ -62,6 +62,12 @@ struct Open<B: DiskBackend> {
 }
 
 impl<B: DiskBackend> ObjectFile<B> {
+    /// A body that is about to be written.
+    fn new(id: u64, path: PathBuf, lease: Lease) -> Self {
+        let (synced, unproven) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { id, path, lease, synced, unproven, open: Mutex::new(None) }
+    }
+
     /// The file, where it is not synced yet.
     pub(crate) fn unsynced(&self) -> Option<B::File> {
         if self.synced.load(Ordering::Acquire) {
@@ -110,12 +116,9 @@ impl<B: DiskBackend> Objects<B> {
     /// A body found on disk by an open.
     pub(crate) fn found(&self, id: u64, path: PathBuf, lease: Lease, unproven: bool) {
         let object = ObjectFile {
-            id,
-            path,
-            lease,
             synced: AtomicBool::new(true),
             unproven: AtomicBool::new(unproven),
-            open: Mutex::new(None),
+            ..ObjectFile::new(id, path, lease)
         };
         self.all.lock().insert(id, Arc::new(object));
     }
@@ -276,14 +279,7 @@ impl<B: DiskBackend> Shared<B> {
     /// Makes the file of a body of this length. What was made and is dropped is doomed, and so is what a failure leaves.
     async fn make_object(self: Arc<Self>, id: u64, len: u64, lease: Lease) -> Result<Made<B>> {
         let path = self.layout.object(id);
-        let object = Arc::new(ObjectFile {
-            id,
-            path: path.clone(),
-            lease,
-            synced: AtomicBool::new(false),
-            unproven: AtomicBool::new(false),
-            open: Mutex::new(None),
-        });
+        let object = Arc::new(ObjectFile::new(id, path.clone(), lease));
         self.objects.all.lock().insert(id, object.clone());
         let unpublished = Unpublished { shared: self.clone(), object: Some(object.clone()) };
         let mode = OpenMode { preallocate: Some(format::file_len(len)), ..OpenMode::CREATE_NEW };

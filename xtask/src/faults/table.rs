@@ -66,7 +66,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "full-disk",
-        fault: "no bytes or no inodes are left, or a file system turns read-only, under a cache at work; then there is room (root only)",
+        fault: "no bytes are left, or a file system turns read-only, under a cache at work; then there is room (root only)",
         runs: &[
             some("bad_input", "disk"),
             some("bad_input", "file_system"),

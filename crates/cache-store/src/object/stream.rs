@@ -6,9 +6,8 @@
 //! so that what is in the file can be verified while it grows.
 
 use super::{
-    Arc, AtomicBool, AtomicU64, BODY_AT, Bytes, BytesMut, CHUNK, DiskBackend, Error, Mutex, ObjectFile,
-    ObjectSource, Open, OpenMode, Ordering, Result, Secret, Shared, Tag, disk_size, format, full_disk,
-    is_full,
+    Arc, AtomicU64, BODY_AT, Bytes, BytesMut, CHUNK, DiskBackend, Error, ObjectFile, ObjectSource, Open,
+    OpenMode, Ordering, Result, Secret, Shared, Tag, disk_size, format, full_disk, is_full,
 };
 use crate::format::crc;
 use cache_core::Advice;
@@ -122,14 +121,7 @@ impl<B: DiskBackend> Shared<B> {
         let reserved = Uncommitted::reserve(&self, head)?;
         let lease = self.lease_stream(head).await?;
         let path = self.layout.object(id);
-        let object = Arc::new(ObjectFile {
-            id,
-            path: path.clone(),
-            lease,
-            synced: AtomicBool::new(false),
-            unproven: AtomicBool::new(false),
-            open: Mutex::new(None),
-        });
+        let object = Arc::new(ObjectFile::new(id, path.clone(), lease));
         let file = match self.backend.open(&path, OpenMode::CREATE_NEW).await {
             Err(error) if is_full(&error) && self.drop_oldest().await? => {
                 self.backend.open(&path, OpenMode::CREATE_NEW).await
