@@ -1,7 +1,7 @@
 //! All checks in order, and a table of what ran, what was skipped and why, and how long it took.
 
 use crate::{
-    docker, interrupt, lowest,
+    bench, docker, faults, interrupt, lowest,
     outcome::{Outcome, Ran},
     pingora, plan,
     process::{self, command, found, output},
@@ -35,6 +35,12 @@ const STEPS: &[Step] = &[
     },
     Step { name: "tidy", command: "cargo xtask tidy", run: |_| tidy::run().map(Outcome::Done) },
     Step { name: "test plan", command: "cargo xtask test-plan", run: |_| plan::run().map(Outcome::Done) },
+    Step {
+        name: "faults",
+        command: "cargo xtask faults --ci",
+        run: |_| faults::run(&[], faults::Scale::Fiftieth, 1),
+    },
+    Step { name: "costs", command: "cargo xtask bench --check", run: |_| bench::check(false) },
     Step { name: "lowest Rust", command: "cargo xtask lowest-rust", run: |_| lowest::run() },
     Step { name: "pingora-disk-cache", command: "cargo xtask pingora-disk-cache", run: |_| pingora::run() },
     Step { name: "dependencies", command: "cargo deny check bans licenses sources", run: deny },

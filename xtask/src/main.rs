@@ -25,6 +25,7 @@ mod usage;
 mod watch;
 
 use clap::Parser;
+use faults::Scale;
 use outcome::{Outcome, Ran};
 use std::process::ExitCode;
 use usage::{Command, Usage};
@@ -55,9 +56,7 @@ fn run(command: Command) -> Ran {
             Ok(Outcome::Done(String::new()))
         }
         Command::Faults { names, saboteurs: true, .. } => faults::saboteurs(&names),
-        Command::Faults { names, deep, seed, .. } => {
-            faults::run(&names, if deep { faults::Scale::Full } else { faults::Scale::Tenth }, seed)
-        }
+        Command::Faults { names, deep, ci, seed, .. } => faults::run(&names, Scale::of(deep, ci), seed),
         Command::Soak { minutes, seed, backend } => soak::run(minutes, seed, &backend),
         Command::LowestRust => lowest::run(),
         Command::PingoraDiskCache => pingora::run(),

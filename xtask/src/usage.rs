@@ -44,6 +44,9 @@ pub(crate) enum Command {
         /// The full counts, not a tenth of them
         #[arg(long)]
         deep: bool,
+        /// A fiftieth of them
+        #[arg(long, conflicts_with_all = ["deep", "saboteurs"])]
+        ci: bool,
         /// The seed of everything that is random
         #[arg(long, value_name = "N", default_value_t = 1)]
         seed: u64,

@@ -78,7 +78,7 @@ impl<S: Clone> Index<S> {
     /// Looks a tag up and lets `f` see the entry and its segment, under one lock. [`Touch::Yes`] makes it the most recently
     /// used entry.
     pub fn get<R>(&self, tag: Tag, f: impl FnOnce(&Entry, &S) -> (Touch, R)) -> Option<R> {
-        let mut shard = self.lock(tag);
+        let mut shard = self.look(tag);
         let n = shard.find(tag)?;
         let entry = shard.entry(n);
         let (touch, answer) = f(&entry, &shard.seat(entry.position.segment())?.handle);
@@ -90,13 +90,13 @@ impl<S: Clone> Index<S> {
 
     /// The entry of a tag; not a use.
     pub fn peek(&self, tag: Tag) -> Option<Entry> {
-        let shard = self.lock(tag);
+        let shard = self.look(tag);
         shard.find(tag).map(|n| shard.entry(n))
     }
 
     /// When the entry of `tag` was last used, if it still lies at `at`: a number that grows with every use of any entry.
     pub fn tick_of(&self, tag: Tag, at: Position) -> Option<u64> {
-        let shard = self.lock(tag);
+        let shard = self.look(tag);
         shard.find_at(tag, at).map(|n| shard.slot(n).tick())
     }
 
@@ -268,6 +268,10 @@ impl<S: Clone> Index<S> {
 
     fn lock(&self, tag: Tag) -> Locked<'_, S> {
         self.shards[Self::shard_of(tag)].lock()
+    }
+
+    fn look(&self, tag: Tag) -> Locked<'_, S> {
+        self.shards[Self::shard_of(tag)].lock_unsettled()
     }
 
     fn next_tick(&self) -> u64 {

@@ -1,21 +1,32 @@
 //! The order of use inside one shard: a doubly linked list through the slots.
 //!
-//! **Invariants**: from `oldest` to `newest` the ticks grow, since each tick is taken under the shard's lock. Both ends are
-//! [`NONE`] together, or neither.
+//! A use changes three slots, each of them most likely a cache miss, and a lock is not given back before the last has come. So
+//! uses wait for one another and are linked several at once, when their misses overlap.
+//!
+//! **Invariants**
+//! - Once settled, the ticks grow from `oldest` to `newest`, since each tick is taken under the shard's lock. Both ends are
+//!   [`NONE`] together, or neither.
+//! - The oldest one never waits: so it is the right one before the list is settled, too.
 
 use crate::{
     slab::Slab,
     slot::{NONE, Slot},
 };
 
+/// Uses that wait at most.
+const WAITING: usize = 16;
+
 pub(crate) struct Lru {
     oldest: u32,
     newest: u32,
+    /// Slots that were used since the list was settled, in the order of use.
+    waiting: [u32; WAITING],
+    count: usize,
 }
 
 impl Lru {
     pub(crate) fn new() -> Self {
-        Self { oldest: NONE, newest: NONE }
+        Self { oldest: NONE, newest: NONE, waiting: [NONE; WAITING], count: 0 }
     }
 
     pub(crate) fn oldest(&self) -> Option<u32> {
@@ -24,6 +35,24 @@ impl Lru {
 
     pub(crate) fn newest(&self) -> Option<u32> {
         (self.newest != NONE).then_some(self.newest)
+    }
+
+    /// A slot of the list was used. It is at the front once the list is settled.
+    pub(crate) fn touch(&mut self, slab: &mut Slab, n: u32) {
+        if self.oldest == n || self.count == WAITING {
+            self.settle(slab);
+            self.move_to_front(slab, n);
+        } else {
+            self.waiting[self.count] = n;
+            self.count += 1;
+        }
+    }
+
+    /// Links what waits. To be called before anything else is done to the list than a touch.
+    pub(crate) fn settle(&mut self, slab: &mut Slab) {
+        for i in 0..std::mem::take(&mut self.count) {
+            self.move_to_front(slab, self.waiting[i]);
+        }
     }
 
     /// Puts an unlinked slot at the front.
@@ -54,7 +83,7 @@ impl Lru {
         }
     }
 
-    pub(crate) fn move_to_front(&mut self, slab: &mut Slab, n: u32) {
+    fn move_to_front(&mut self, slab: &mut Slab, n: u32) {
         if self.newest != n {
             self.unlink(slab, n);
             self.push(slab, n);
@@ -88,9 +117,10 @@ mod tests {
             lru.push(&mut slab, n);
         }
         assert_eq!(order(&lru, &slab), [0, 1, 2, 3]);
-        lru.move_to_front(&mut slab, 0);
-        lru.move_to_front(&mut slab, 2);
-        lru.move_to_front(&mut slab, 2);
+        for n in [0, 2, 2] {
+            lru.touch(&mut slab, n);
+        }
+        lru.settle(&mut slab);
         assert_eq!(order(&lru, &slab), [1, 3, 0, 2]);
         lru.unlink(&mut slab, 3);
         lru.unlink(&mut slab, 2);
@@ -98,5 +128,23 @@ mod tests {
         assert_eq!((order(&lru, &slab), lru.newest()), (vec![0], Some(0)));
         lru.unlink(&mut slab, 0);
         assert_eq!((lru.oldest(), lru.newest()), (None, None));
+    }
+
+    #[test]
+    fn uses_that_wait_end_in_the_order_of_a_list_that_never_waits() {
+        let (mut lru, mut slab) = (Lru::new(), Slab::new());
+        for _ in 0..40 {
+            let n = slab.take(Slot::VACANT);
+            lru.push(&mut slab, n);
+        }
+        let mut naive: Vec<u32> = (0..40).collect();
+        for n in (0..1000u32).map(|i| i * i / 3 % 40) {
+            lru.touch(&mut slab, n);
+            naive.retain(|&other| other != n);
+            naive.push(n);
+            assert_eq!(lru.oldest(), naive.first().copied(), "the oldest one is right at any time");
+        }
+        lru.settle(&mut slab);
+        assert_eq!(order(&lru, &slab), naive);
     }
 }

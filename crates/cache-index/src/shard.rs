@@ -47,6 +47,14 @@ impl<S: Clone> Shard<S> {
     }
 
     pub(crate) fn lock(&self) -> Locked<'_, S> {
+        let mut locked = self.lock_unsettled();
+        let Core { lru, slab, .. } = &mut *locked.core;
+        lru.settle(slab);
+        locked
+    }
+
+    /// For what asks nothing of the order of use, and changes nothing but by a touch.
+    pub(crate) fn lock_unsettled(&self) -> Locked<'_, S> {
         Locked { core: self.core.lock(), oldest: &self.oldest }
     }
 
@@ -127,7 +135,7 @@ impl<S: Clone> Locked<'_, S> {
         let was_tail = self.tail() == Some(n);
         let Core { slab, lru, .. } = &mut *self.core;
         slab.get_mut(n).set_tick(tick);
-        lru.move_to_front(slab, n);
+        lru.touch(slab, n);
         if was_tail {
             self.show_oldest();
         }

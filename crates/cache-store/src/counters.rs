@@ -1,9 +1,8 @@
-//! What the engine counts. What every get counts is striped by key, so that gets on different keys do not take a cache line
-//! from one another.
+//! What the engine counts. What every get counts is striped by thread, so that threads do not take a cache line from one
+//! another.
 
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use cache_core::NamespaceStats;
-use cache_index::Tag;
 use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -37,6 +36,14 @@ pub(crate) struct Stripe {
 const STRIPES: usize = 16;
 /// Namespaces that are counted: those met first, so that a flood of names costs bounded memory.
 const MAX_NAMESPACES: usize = 1024;
+
+/// Threads that have counted something so far.
+static THREADS: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// The number of this thread among them.
+    static THREAD: u64 = THREADS.fetch_add(1, Ordering::Relaxed);
+}
 
 /// All counters of an engine.
 #[derive(Debug, Default)]
@@ -78,14 +85,9 @@ impl Stripe {
 }
 
 impl Counters {
-    /// The stripe of a key.
-    pub(crate) fn of(&self, tag: Tag) -> &Stripe {
-        &self.stripes[(tag.0 >> 20) as usize % STRIPES]
-    }
-
-    /// The stripe of what is about no key.
-    pub(crate) fn of_none(&self) -> &Stripe {
-        &self.stripes[0]
+    /// The stripe of this thread.
+    pub(crate) fn here(&self) -> &Stripe {
+        &self.stripes[THREAD.with(|n| *n) as usize % STRIPES]
     }
 
     pub(crate) fn sum(&self, of: impl Fn(&Stripe) -> &Count) -> u64 {
@@ -137,21 +139,21 @@ mod tests {
     #[test]
     fn a_namespace_is_counted_over_all_keys_and_one_that_came_too_late_not_at_all() {
         let counters = Counters::default();
-        for tag in (0..64).map(|n| Tag(n << 20)) {
-            counters.namespace(counters.of(tag), b"first", |n| n.hits += 1);
+        for stripe in &counters.stripes {
+            counters.namespace(stripe, b"first", |n| n.hits += 1);
         }
-        for n in 1..MAX_NAMESPACES as u64 {
-            counters.namespace(counters.of(Tag(n << 20)), &n.to_le_bytes(), |n| n.misses += 1);
+        for (n, stripe) in (1..MAX_NAMESPACES as u64).zip(counters.stripes.iter().cycle()) {
+            counters.namespace(stripe, &n.to_le_bytes(), |n| n.misses += 1);
         }
-        for tag in (0..64).map(|n| Tag(n << 20)) {
-            counters.namespace(counters.of(tag), b"late", |n| n.hits += 1);
-            counters.namespace(counters.of(tag), &1u64.to_le_bytes(), |n| n.misses += 1);
+        for stripe in &counters.stripes {
+            counters.namespace(stripe, b"late", |n| n.hits += 1);
+            counters.namespace(stripe, &1u64.to_le_bytes(), |n| n.misses += 1);
         }
-        assert_eq!(counters.of_namespace(b"first").hits, 64);
+        assert_eq!(counters.of_namespace(b"first").hits, STRIPES as u64);
         assert_eq!(counters.of_namespace(b"late"), NamespaceStats::default());
         assert_eq!(
             counters.of_namespace(&1u64.to_le_bytes()).misses,
-            65,
+            STRIPES as u64 + 1,
             "also in stripes that had not met it"
         );
     }

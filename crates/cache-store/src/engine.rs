@@ -218,7 +218,7 @@ impl<B: DiskBackend> Engine<B> {
         if self.shared.is_closed() {
             return Err(Error::Closed);
         }
-        Ok(self.shared.counters.of_none().enter())
+        Ok(self.shared.counters.here().enter())
     }
 }
 

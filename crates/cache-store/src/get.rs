@@ -47,7 +47,7 @@ impl<B: DiskBackend> Shared<B> {
         // Warm gets never yield by themselves and would starve their runtime.
         tokio::task::coop::consume_budget().await;
         let tag = Tag::of(key.digest());
-        let counts = self.counters.of(tag);
+        let counts = self.counters.here();
         let _under_way = counts.enter();
         let mut hit = None;
         for _ in 0..TRIES {
@@ -87,7 +87,7 @@ impl<B: DiskBackend> Shared<B> {
             };
             // The second time the page cache is not asked: the backend reads.
             let fast = suspect.is_none();
-            let bytes = match self.record_bytes(tag, &segment, &entry, fast).await {
+            let bytes = match self.record_bytes(&segment, &entry, fast).await {
                 Ok(bytes) => bytes,
                 Err(error) => {
                     self.counters.read_errors.one();
@@ -163,7 +163,7 @@ impl<B: DiskBackend> Shared<B> {
             return !verdict.removed;
         }
         let Some(segment) = self.index.segment(entry.position.segment()) else { return true };
-        let Ok(bytes) = self.record_bytes(Tag::of(key.digest()), &segment, entry, true).await else {
+        let Ok(bytes) = self.record_bytes(&segment, entry, true).await else {
             return true;
         };
         Record::decode(bytes, entry.position, &self.secret)
@@ -182,13 +182,7 @@ impl<B: DiskBackend> Shared<B> {
         self.purges.check_record(key, attributes.label, attributes.tags.iter().copied(), at)
     }
 
-    async fn record_bytes(
-        &self,
-        tag: Tag,
-        segment: &Arc<Segment<B>>,
-        entry: &Entry,
-        fast: bool,
-    ) -> std::io::Result<Bytes> {
+    async fn record_bytes(&self, segment: &Segment<B>, entry: &Entry, fast: bool) -> std::io::Result<Bytes> {
         let (offset, len) = (entry.position.offset(), entry.len as usize);
         if let Some(bytes) = segment.buffered(offset, len) {
             return Ok(bytes);
@@ -197,7 +191,7 @@ impl<B: DiskBackend> Shared<B> {
         let buf = BytesMut::with_capacity(len + 1);
         let (bytes, cached) = io::read(&self.backend, &segment.file, buf, len, offset, fast).await?;
         if cached {
-            self.counters.of(tag).fast_reads.one();
+            self.counters.here().fast_reads.one();
         }
         Ok(bytes.freeze())
     }

@@ -45,8 +45,7 @@ impl<B: DiskBackend> Shared<B> {
         match &done {
             Ok(Inserted::Stored { .. }) => {
                 self.counters.inserts.one();
-                let stripe = self.counters.of(Tag::of(key.digest()));
-                self.counters.namespace(stripe, key.namespace(), |n| n.inserts += 1);
+                self.counters.namespace(self.counters.here(), key.namespace(), |n| n.inserts += 1);
             }
             Ok(Inserted::Shed) => {
                 self.counters.shed.one();

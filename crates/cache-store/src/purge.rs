@@ -36,7 +36,7 @@ impl<B: DiskBackend> Shared<B> {
         | PurgeScope::Path { namespace: name, .. }
         | PurgeScope::Prefix { namespace: name, .. } = &scope
         {
-            self.counters.namespace(self.counters.of_none(), name, |n| n.purges += 1);
+            self.counters.namespace(self.counters.here(), name, |n| n.purges += 1);
         }
         let change = Change::Purge { scope: &scope, mode };
         let placed = match self.append_waiting(&draft, &change, Class::Control, true).await {

@@ -199,7 +199,7 @@ impl<B: DiskBackend> EntryWriter<B> {
     /// Dropped, it is there whole or not at all.
     pub async fn commit(mut self) -> Result<Inserted> {
         let shared = self.shared.clone();
-        let _under_way = shared.counters.of_none().enter();
+        let _under_way = shared.counters.here().enter();
         let (flight, level) = (self.flight.clone(), self.level());
         let done = match self.place().await {
             Ok(placed) => {

@@ -12,15 +12,40 @@ use std::{
 /// How much of a row is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
-    /// About a tenth of the full count: for every day.
+    /// A fiftieth of the full count: for every change.
+    Fiftieth,
+    /// A tenth: for every day.
     Tenth,
     /// The full count.
     Full,
 }
 
 impl Scale {
+    /// That of `--deep` or `--ci`.
+    pub(crate) fn of(deep: bool, ci: bool) -> Self {
+        match (deep, ci) {
+            (true, _) => Self::Full,
+            (_, true) => Self::Fiftieth,
+            _ => Self::Tenth,
+        }
+    }
+
     pub(super) fn name(self) -> &'static str {
-        if self == Self::Full { "full counts" } else { "a tenth of the full counts" }
+        match self {
+            Self::Fiftieth => "a fiftieth of the full counts",
+            Self::Tenth => "a tenth of the full counts",
+            Self::Full => "full counts",
+        }
+    }
+
+    /// How many cases, where `full` is the full count: one at least.
+    fn cases(self, full: u64) -> u64 {
+        let part = match self {
+            Self::Fiftieth => 50,
+            Self::Tenth => 10,
+            Self::Full => 1,
+        };
+        (full / part).max(1)
     }
 }
 
@@ -40,8 +65,8 @@ pub(crate) struct Run {
     pub(super) test: &'static str,
     /// Only tests with this in their name; all where it is empty.
     pub(super) filter: &'static str,
-    /// Variable, a tenth, the full number.
-    pub(super) scale: &'static [(&'static str, u64, u64)],
+    /// Variables, and their full numbers.
+    pub(super) scale: &'static [(&'static str, u64)],
 }
 
 /// What a row came to.
@@ -112,10 +137,7 @@ impl Run {
     }
 
     fn variables(&self, scale: Scale) -> impl Iterator<Item = (&'static str, String)> {
-        let number = move |(name, tenth, full): &(&'static str, u64, u64)| {
-            (*name, if scale == Scale::Full { full } else { tenth }.to_string())
-        };
-        self.scale.iter().map(number)
+        self.scale.iter().map(move |&(name, full)| (name, scale.cases(full).to_string()))
     }
 
     fn words(&self) -> Vec<&'static str> {

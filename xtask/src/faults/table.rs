@@ -17,7 +17,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "logic",
         fault: "any history of operations, beside naive models of the cache and of its index",
-        runs: &[Run { test: "model", filter: "", scale: &[("DISK_CACHE_CASES", 500, 5_000)] }],
+        runs: &[Run { test: "model", filter: "", scale: &[("DISK_CACHE_CASES", 5_000)] }],
     },
     Row {
         name: "power-cut",
@@ -26,22 +26,18 @@ pub(super) const ROWS: &[Row] = &[
         runs: &[Run {
             test: "crash_states",
             filter: "",
-            scale: &[("DISK_CACHE_STATES", 10_000, 100_000), ("DISK_CACHE_RECOVERIES", 2_000, 20_000)],
+            scale: &[("DISK_CACHE_STATES", 100_000), ("DISK_CACHE_RECOVERIES", 20_000)],
         }],
     },
     Row {
         name: "kill",
         fault: "kill -9 of a process at work or opening, on both backends",
-        runs: &[Run { test: "kill9", filter: "", scale: &[("DISK_CACHE_KILLS", 100, 1_000)] }],
+        runs: &[Run { test: "kill9", filter: "", scale: &[("DISK_CACHE_KILLS", 1_000)] }],
     },
     Row {
         name: "real-power-cut",
         fault: "ext4 and xfs on loop devices go down without a word under a cache at work, on both backends (root only)",
-        runs: &[Run {
-            test: "real_disks",
-            filter: "power_cut",
-            scale: &[("DISK_CACHE_POWER_CUTS", 30, 300)],
-        }],
+        runs: &[Run { test: "real_disks", filter: "power_cut", scale: &[("DISK_CACHE_POWER_CUTS", 300)] }],
     },
     Row {
         name: "io-errors",
@@ -50,7 +46,7 @@ pub(super) const ROWS: &[Row] = &[
             Run {
                 test: "io_failures",
                 filter: "",
-                scale: &[("DISK_CACHE_FAULT_WORKLOADS", 1, 10), ("DISK_CACHE_EVERY_ERRNO", 1, 1)],
+                scale: &[("DISK_CACHE_FAULT_WORKLOADS", 10), ("DISK_CACHE_EVERY_ERRNO", 1)],
             },
             some("streaming", "failure_point"),
             all("operations"),
@@ -61,7 +57,7 @@ pub(super) const ROWS: &[Row] = &[
         fault: "a sync fails: of a segment, of a directory, of pages marked clean, of a file on a device that is full (root only)",
         runs: &[
             all("failures"),
-            Run { test: "real_disks", filter: "a_sync", scale: &[("DISK_CACHE_POWER_CUTS", 40, 400)] },
+            Run { test: "real_disks", filter: "a_sync", scale: &[("DISK_CACHE_POWER_CUTS", 400)] },
         ],
     },
     Row {
@@ -70,14 +66,14 @@ pub(super) const ROWS: &[Row] = &[
         runs: &[
             some("bad_input", "disk"),
             some("bad_input", "file_system"),
-            Run { test: "real_disks", filter: "read_only", scale: &[("DISK_CACHE_POWER_CUTS", 40, 400)] },
+            Run { test: "real_disks", filter: "read_only", scale: &[("DISK_CACHE_POWER_CUTS", 400)] },
         ],
     },
     Row {
         name: "damage",
         fault: "bits flipped, files cut, zeroed, swapped, doubled, lost, of another cache, of an older time",
         runs: &[
-            Run { test: "damage", filter: "", scale: &[("DISK_CACHE_DAMAGES", 10_000, 100_000)] },
+            Run { test: "damage", filter: "", scale: &[("DISK_CACHE_DAMAGES", 100_000)] },
             all("recovery"),
         ],
     },
@@ -86,14 +82,14 @@ pub(super) const ROWS: &[Row] = &[
         fault: "keys, metas, tags and bodies at and past every limit; structures forged with the cache's own secret",
         runs: &[
             all("bad_input"),
-            Run { test: "hostile", filter: "", scale: &[("DISK_CACHE_FORGERIES", 20_000, 200_000)] },
+            Run { test: "hostile", filter: "", scale: &[("DISK_CACHE_FORGERIES", 200_000)] },
         ],
     },
     Row {
         name: "concurrency",
         fault: "callers and background work go on in any order; threads at the index; rings that die under load",
         runs: &[
-            Run { test: "schedules", filter: "", scale: &[("DISK_CACHE_SCHEDULES", 1_000, 10_000)] },
+            Run { test: "schedules", filter: "", scale: &[("DISK_CACHE_SCHEDULES", 10_000)] },
             all("races"),
             all("threads"),
             all("get_or_fetch"),
@@ -107,7 +103,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "leaks",
         fault: "a cache is opened and closed, or dropped, again and again; streams of any length",
-        runs: &[Run { test: "leaks", filter: "", scale: &[("DISK_CACHE_OPENS", 100, 1_000)] }, all("memory")],
+        runs: &[Run { test: "leaks", filter: "", scale: &[("DISK_CACHE_OPENS", 1_000)] }, all("memory")],
     },
     Row {
         name: "no-io-uring",
