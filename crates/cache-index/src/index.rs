@@ -12,15 +12,14 @@
 use crate::{
     Entry, Position, Tag,
     segments::SegmentTable,
-    shard::{EMPTY, Locked, Shard},
+    shard::Locked,
+    shards::Shards,
     sync::{Arc, AtomicU64, Ordering, Padded, RwLock},
 };
 use std::{
     cmp::Reverse,
     collections::binary_heap::{BinaryHeap, PeekMut},
 };
-
-const SHARDS: usize = 256;
 
 /// How often [`Index::evict`] looks again when others keep using the entry it was about to take.
 const PATIENCE: usize = 16;
@@ -36,7 +35,7 @@ pub enum Touch {
 
 /// The index; see the module text. `S` is what an entry's segment is known by to the caller, cheap to clone.
 pub struct Index<S> {
-    pub(crate) shards: Box<[Shard<S>; SHARDS]>,
+    pub(crate) shards: Shards<S>,
     pub(crate) segments: RwLock<Arc<SegmentTable<S>>>,
     row_overhead: u32,
     pub(crate) tick: Padded<AtomicU64>,
@@ -54,7 +53,7 @@ impl<S: Clone> Index<S> {
     pub fn new(row_overhead: u32) -> Self {
         let segments = Arc::new(SegmentTable::empty());
         Self {
-            shards: Box::new(std::array::from_fn(|_| Shard::new(Arc::clone(&segments)))),
+            shards: Shards::new(&segments),
             segments: RwLock::new(segments),
             row_overhead,
             tick: Padded(AtomicU64::new(1)),
@@ -66,10 +65,10 @@ impl<S: Clone> Index<S> {
     /// nothing.
     pub fn reserve(&self, entries: u64) {
         // Tags are uniform, so shards differ by a few standard deviations of sqrt(n / 256).
-        let mean = entries.div_ceil(SHARDS as u64);
+        let mean = entries.div_ceil(self.shards() as u64);
         let per_shard = usize::try_from(mean.saturating_add(3 * mean.isqrt())).unwrap_or(usize::MAX);
-        for shard in self.shards.iter() {
-            if !shard.lock().reserve(per_shard) {
+        for mut shard in self.shards.each() {
+            if !shard.reserve(per_shard) {
                 return;
             }
         }
@@ -168,12 +167,8 @@ impl<S: Clone> Index<S> {
     /// during the call.
     pub fn evict(&self) -> Option<(Tag, Entry)> {
         for attempt in 0.. {
-            let (seen, at) =
-                self.shards.iter().map(Shard::oldest).zip(&*self.shards).min_by_key(|(t, _)| *t)?;
-            if seen == EMPTY {
-                return None;
-            }
-            let mut shard = at.lock();
+            let (seen, at) = self.shards.oldest()?;
+            let mut shard = self.shards.lock(at);
             let Some(n) = shard.tail() else { continue };
             if shard.slot(n).tick() == seen || attempt >= PATIENCE {
                 let tag = shard.slot(n).tag();
@@ -187,8 +182,10 @@ impl<S: Clone> Index<S> {
     /// under the shard's lock.
     pub fn retain(&self, shard: usize, mut keep: impl FnMut(Tag, &Entry) -> bool) -> Vec<Entry> {
         let mut dropped = Vec::new();
-        let Some(shard) = self.shards.get(shard) else { return dropped };
-        let mut shard = shard.lock();
+        if shard >= self.shards() {
+            return dropped;
+        }
+        let mut shard = self.shards.lock(shard);
         let mut at = shard.tail();
         while let Some(n) = at {
             at = shard.newer(n);
@@ -201,7 +198,7 @@ impl<S: Clone> Index<S> {
 
     /// How many shards there are for [`Self::retain`].
     pub fn shards(&self) -> usize {
-        self.shards.len()
+        Shards::<S>::COUNT
     }
 
     /// Shows all entries, the least recently used first. Holds every lock meanwhile, so that it is one moment's state.
@@ -242,8 +239,7 @@ impl<S: Clone> Index<S> {
 
     /// Memory of the index in bytes.
     pub fn memory_bytes(&self) -> u64 {
-        let shards: usize = self.shards.iter().map(|s| s.lock().memory_bytes()).sum();
-        (size_of::<Self>() + size_of_val(&*self.shards) + shards + self.segments.read().memory_bytes()) as u64
+        (size_of::<Self>() + self.shards.memory_bytes() + self.segments.read().memory_bytes()) as u64
     }
 
     /// Bytes on disk that one entry takes: record, row, object.
@@ -258,7 +254,7 @@ impl<S: Clone> Index<S> {
 
     /// Locks all shards, in the one order in which more than one lock may be taken.
     pub(crate) fn lock_all(&self) -> Vec<Locked<'_, S>> {
-        self.shards.iter().map(Shard::lock).collect()
+        self.shards.each().collect()
     }
 
     /// Bits that the hash tables look at last: they take the lowest ones and the highest seven.
@@ -267,11 +263,11 @@ impl<S: Clone> Index<S> {
     }
 
     fn lock(&self, tag: Tag) -> Locked<'_, S> {
-        self.shards[Self::shard_of(tag)].lock()
+        self.shards.lock(Self::shard_of(tag))
     }
 
     fn look(&self, tag: Tag) -> Locked<'_, S> {
-        self.shards[Self::shard_of(tag)].lock_unsettled()
+        self.shards.lock_unsettled(Self::shard_of(tag))
     }
 
     fn next_tick(&self) -> u64 {

@@ -137,11 +137,11 @@ mod tests {
     fn a_broken_list_is_found() {
         for (n, damage) in [(1, 3), (2, 0), (0, u32::MAX), (3, 700)] {
             let newer = index();
-            newer.shards[0].lock().slot_mut(n).set_newer(damage);
+            newer.shards.lock(0).slot_mut(n).set_newer(damage);
             complaint(&newer);
             if n != 0 {
                 let older = index();
-                older.shards[0].lock().slot_mut(n).set_older(damage);
+                older.shards.lock(0).slot_mut(n).set_older(damage);
                 complaint(&older);
             }
         }
@@ -151,7 +151,7 @@ mod tests {
     fn ticks_out_of_order_or_from_the_future_are_found() {
         for tick in [0, 1, 1 << 40] {
             let index = index();
-            index.shards[0].lock().slot_mut(2).set_tick(tick);
+            index.shards.lock(0).slot_mut(2).set_tick(tick);
             complaint(&index);
         }
     }

@@ -28,6 +28,7 @@ mod replay;
 mod scope_hash;
 mod segments;
 mod shard;
+mod shards;
 mod slab;
 mod slot;
 pub mod sync;

@@ -14,14 +14,14 @@ use crate::{
 };
 
 /// Uses that wait at most.
-const WAITING: usize = 16;
+const WAITING: usize = 7;
 
 pub(crate) struct Lru {
     oldest: u32,
     newest: u32,
     /// Slots that were used since the list was settled, in the order of use.
     waiting: [u32; WAITING],
-    count: usize,
+    count: u32,
 }
 
 impl Lru {
@@ -39,11 +39,11 @@ impl Lru {
 
     /// A slot of the list was used. It is at the front once the list is settled.
     pub(crate) fn touch(&mut self, slab: &mut Slab, n: u32) {
-        if self.oldest == n || self.count == WAITING {
+        if self.oldest == n || self.count as usize == WAITING {
             self.settle(slab);
             self.move_to_front(slab, n);
         } else {
-            self.waiting[self.count] = n;
+            self.waiting[self.count as usize] = n;
             self.count += 1;
         }
     }
@@ -51,7 +51,7 @@ impl Lru {
     /// Links what waits. To be called before anything else is done to the list than a touch.
     pub(crate) fn settle(&mut self, slab: &mut Slab) {
         for i in 0..std::mem::take(&mut self.count) {
-            self.move_to_front(slab, self.waiting[i]);
+            self.move_to_front(slab, self.waiting[i as usize]);
         }
     }
 

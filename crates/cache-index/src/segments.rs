@@ -167,9 +167,9 @@ impl<S: Clone> Index<S> {
         table: &mut Arc<SegmentTable<S>>,
         next: Arc<SegmentTable<S>>,
     ) -> Arc<SegmentTable<S>> {
-        for shard in self.shards.iter() {
+        for mut shard in self.shards.each() {
             // Not the last hold on the old table: `table` has one too.
-            drop(shard.lock().swap_segments(Arc::clone(&next)));
+            drop(shard.swap_segments(Arc::clone(&next)));
         }
         std::mem::replace(table, next)
     }

@@ -3,8 +3,6 @@
 //! **Invariants**, while the lock is free:
 //! - The hash table holds the number of every slot that is in the list, under its tag, and nothing else.
 //! - The objects hold one row for every such slot that says it has one.
-//! - `oldest` shows the tick of the list's tail, or [`EMPTY`]. It only grows while the shard has entries, and what it
-//!   jumps to from [`EMPTY`] is a fresh tick: so a tail that was the smallest of all still is, if it is still there.
 
 use crate::{
     Entry, ObjectRef, Position, SegmentId, Tag,
@@ -21,46 +19,40 @@ pub(crate) const EMPTY: u64 = u64::MAX;
 
 /// Lines of its own, so that a shard's lock does not slow its neighbour down.
 #[repr(align(128))]
-pub(crate) struct Shard<S> {
-    core: Mutex<Core<S>>,
-    oldest: AtomicU64,
-}
+pub(crate) struct Shard<S>(Mutex<Core<S>>);
 
+/// No longer than a pair of cache lines, together with its lock: a look-up misses everything else anyway.
 struct Core<S> {
     segments: Arc<SegmentTable<S>>,
     map: HashTable<u32>,
     slab: Slab,
     lru: Lru,
-    objects: HashTable<(u32, ObjectRef)>,
+    /// A table of its own only where there are some: most entries have none.
+    objects: Option<Box<Objects>>,
 }
+
+type Objects = HashTable<(u32, ObjectRef)>;
+
+const _: () = assert!(size_of::<Shard<()>>() == 128, "a shard fills one pair of lines");
 
 impl<S: Clone> Shard<S> {
     pub(crate) fn new(segments: Arc<SegmentTable<S>>) -> Self {
-        let core = Core {
-            segments,
-            map: HashTable::new(),
-            slab: Slab::new(),
-            lru: Lru::new(),
-            objects: HashTable::new(),
-        };
-        Self { core: Mutex::new(core), oldest: AtomicU64::new(EMPTY) }
+        let core =
+            Core { segments, map: HashTable::new(), slab: Slab::new(), lru: Lru::new(), objects: None };
+        Self(Mutex::new(core))
     }
 
-    pub(crate) fn lock(&self) -> Locked<'_, S> {
-        let mut locked = self.lock_unsettled();
+    /// `oldest` is where this shard shows the tick of its tail.
+    pub(crate) fn lock<'a>(&'a self, oldest: &'a AtomicU64) -> Locked<'a, S> {
+        let mut locked = self.lock_unsettled(oldest);
         let Core { lru, slab, .. } = &mut *locked.core;
         lru.settle(slab);
         locked
     }
 
     /// For what asks nothing of the order of use, and changes nothing but by a touch.
-    pub(crate) fn lock_unsettled(&self) -> Locked<'_, S> {
-        Locked { core: self.core.lock(), oldest: &self.oldest }
-    }
-
-    /// The tick of the least recently used entry, without the lock.
-    pub(crate) fn oldest(&self) -> u64 {
-        self.oldest.load(Ordering::Acquire)
+    pub(crate) fn lock_unsettled<'a>(&'a self, oldest: &'a AtomicU64) -> Locked<'a, S> {
+        Locked { core: self.0.lock(), oldest }
     }
 }
 
@@ -84,7 +76,7 @@ impl<S: Clone> Locked<'_, S> {
         let slot = self.slot(n);
         let mut entry = slot.entry(self.core.segments.lowest());
         if slot.has_object() {
-            entry.object = self.core.objects.find(object_hash(n), |row| row.0 == n).map(|row| row.1);
+            entry.object = self.object(n);
         }
         entry
     }
@@ -169,7 +161,13 @@ impl<S: Clone> Locked<'_, S> {
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.core.map.allocation_size() + self.core.slab.memory_bytes() + self.core.objects.allocation_size()
+        let objects =
+            self.core.objects.as_ref().map_or(0, |objects| size_of::<Objects>() + objects.allocation_size());
+        self.core.map.allocation_size() + self.core.slab.memory_bytes() + objects
+    }
+
+    fn object(&self, n: u32) -> Option<ObjectRef> {
+        self.core.objects.as_ref()?.find(object_hash(n), |row| row.0 == n).map(|row| row.1)
     }
 
     fn position(&self, n: u32) -> Position {
@@ -177,7 +175,7 @@ impl<S: Clone> Locked<'_, S> {
     }
 
     fn set_object(&mut self, n: u32, object: Option<ObjectRef>) {
-        let objects = &mut self.core.objects;
+        let objects = self.core.objects.get_or_insert_default();
         if let Ok(row) = objects.find_entry(object_hash(n), |row| row.0 == n) {
             row.remove();
         }
@@ -218,7 +216,7 @@ impl<S: Clone> Locked<'_, S> {
     }
 
     pub(crate) fn counts(&self) -> (usize, usize) {
-        (self.core.map.len(), self.core.objects.len())
+        (self.core.map.len(), self.core.objects.as_ref().map_or(0, |objects| objects.len()))
     }
 
     pub(crate) fn shown(&self) -> u64 {
