@@ -15,6 +15,9 @@ mod failure;
 mod fetch;
 mod flush;
 mod format;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod get;
 mod growth;
 mod inflight;
