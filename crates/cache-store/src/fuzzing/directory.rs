@@ -20,12 +20,12 @@ use tokio::runtime::Handle;
 /// Where every directory lies.
 pub(super) const DIR: &str = "/cache";
 /// Bytes of the head of a large body's file that an input has; the rest of its block is zero.
-const OBJECT_HEAD: usize = 56;
+pub(super) const OBJECT_HEAD: usize = 56;
 
 /// What a file of the input is.
-const SEGMENT: u8 = 0;
-const OBJECT: u8 = 1;
-const SNAPSHOT: u8 = 2;
+pub(super) const SEGMENT: u8 = 0;
+pub(super) const OBJECT: u8 = 1;
+pub(super) const SNAPSHOT: u8 = 2;
 const KINDS: u8 = 3;
 /// Its checksums stay as they are.
 const UNSIGNED: u8 = 0x80;
@@ -144,37 +144,18 @@ fn sign_segment(bytes: &mut [u8], id: SegmentId) {
     }
 }
 
-/// The input that stands for the files of a directory.
-pub(super) fn input(layout: &Layout, files: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut put = |kind: u8, number: u8, bytes: &[u8]| {
-        out.extend_from_slice(&[kind, number]);
-        out.extend_from_slice(&(bytes.len() as u16).to_le_bytes());
-        out.extend_from_slice(bytes);
-    };
-    for (path, bytes) in files {
-        if let Some(id) = crate::layout::segment_id(path) {
-            put(SEGMENT, id.get() as u8, bytes);
-        } else if crate::layout::object_id(path).is_some() {
-            put(OBJECT, 0, &[&bytes[..OBJECT_HEAD], &bytes[BODY_AT as usize..]].concat());
-        } else if *path == layout.snapshot {
-            put(SNAPSHOT, 0, bytes);
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{super::seeds, *};
+    use super::{
+        super::seeds::{disk, seeds},
+        *,
+    };
     use cache_core::RecoverySource;
-    use cache_testkit::MemoryBackend;
 
     /// An input that the harness spoils would be refused at once, and fuzzing would try nothing.
     #[tokio::test(start_paused = true)]
     async fn what_the_engine_wrote_opens_with_all_its_entries() {
-        let disk = || MemoryBackend::with_dir("/");
-        let seeds = seeds(disk(), disk()).await.unwrap();
+        let seeds = seeds().await.unwrap();
         let mut directories = seeds.iter().filter(|(target, _)| *target == "directory");
         for source in [RecoverySource::Snapshot, RecoverySource::Log] {
             let disk = disk();

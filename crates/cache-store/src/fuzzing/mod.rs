@@ -5,8 +5,11 @@
 //! was decoded is laid out and decoded again, and is the same.
 
 mod directory;
+#[cfg(test)]
 mod seeds;
 mod sign;
+#[cfg(test)]
+mod tests;
 
 use crate::format::{
     footer, object,
@@ -20,21 +23,9 @@ use cache_index::{Position, SegmentId};
 use sign::{UUID, secret};
 
 pub use directory::directory;
-pub use seeds::{Seed, seeds};
 
 /// Where an input stands in for bytes of a segment.
 const SEGMENT: SegmentId = SegmentId::new(3);
-
-/// The decoders, by the name of their target.
-pub const DECODERS: &[(&str, fn(&[u8]))] = &[
-    ("attributes", attributes),
-    ("footer", footer),
-    ("object", object),
-    ("record", record),
-    ("scope", scope),
-    ("snapshot", snapshot),
-    ("superblock", superblock),
-];
 
 /// A record with its key, attributes, meta and body.
 pub fn record(data: &[u8]) {
@@ -45,10 +36,10 @@ pub fn record(data: &[u8]) {
         let Some(record) = Record::decode(Bytes::copy_from_slice(bytes), at, &secret()) else { continue };
         let header = record.header.clone();
         assert_eq!(Header::decode(&header.encode(at, &secret()), at, &secret()), Some(header.clone()));
-        let (key, attributes_) = (record.key().to_vec(), record.attributes().to_vec());
+        let (key, found) = (record.key().to_vec(), record.attributes().to_vec());
         let meta_and_body = record.clone().into_meta_and_body();
         let (_, parts) = record.into_parts();
-        assert_eq!((&parts.key[..], &parts.attributes[..]), (&key[..], &attributes_[..]));
+        assert_eq!((&parts.key[..], &parts.attributes[..]), (&key[..], &found[..]));
         assert_eq!((parts.meta.clone(), parts.body.clone()), meta_and_body);
         let payload = [&parts.key[..], &parts.attributes, &parts.meta, &parts.body].concat();
         assert_eq!(payload, bytes[HEADER_LEN..HEADER_LEN + payload.len()]);
@@ -136,6 +127,3 @@ pub fn object(data: &[u8]) {
     assert_eq!(object::encode_head(&UUID, id, &digest, &secret())[..56], signed[..56]);
     object::head_fits(data, &UUID, id, &digest, &secret());
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,34 +1,38 @@
 //! The inputs that fuzzing begins from: what the engine itself writes.
 
-use super::directory::{DIR, input, key, open, superblock};
+use super::directory::{DIR, OBJECT, OBJECT_HEAD, SEGMENT, SNAPSHOT, key, open, superblock};
 use crate::{
     format::{
         footer,
+        object::BODY_AT,
         record::{HEADER_LEN, encode_attributes},
         scope,
     },
-    layout::Layout,
+    layout::{Layout, object_id, segment_id},
     publish::publish,
 };
 use bytes::{Bytes, BytesMut};
 use cache_core::{
     Cache, DiskBackend, Durability, Error, InsertOptions, OpenMode, PurgeMode, PurgeScope, Result,
 };
+use cache_testkit::MemoryBackend;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
 /// The name of a target and one of its inputs.
-pub type Seed = (&'static str, Vec<u8>);
+pub(super) type Seed = (&'static str, Vec<u8>);
+
+/// An empty disk.
+pub(super) fn disk() -> MemoryBackend {
+    MemoryBackend::with_dir("/")
+}
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 /// The inputs of all targets that two small directories give, one closed and one not.
-///
-/// # Errors
-/// Those of the cache.
-pub async fn seeds<B: DiskBackend>(closed: B, killed: B) -> Result<Vec<Seed>> {
+pub(super) async fn seeds() -> Result<Vec<Seed>> {
     let layout = Layout::new(Path::new(DIR));
     let tags = [Bytes::from_static(b"one"), Bytes::from_static(b"two")];
     let mut seeds = vec![
@@ -36,8 +40,8 @@ pub async fn seeds<B: DiskBackend>(closed: B, killed: B) -> Result<Vec<Seed>> {
         ("attributes", encode_attributes(&tags, Some(&Bytes::from_static(b"label")))),
     ];
     seeds.extend(scopes().iter().map(|scope| ("scope", scope::encode(scope))));
-    for (disk, close) in [(closed, true), (killed, false)] {
-        let files = fill(&layout, disk, close).await?;
+    for close in [true, false] {
+        let files = fill(&layout, disk(), close).await?;
         seeds.push(("directory", input(&layout, &files)));
         for (path, bytes) in &files {
             match path.extension().and_then(|e| e.to_str()) {
@@ -74,7 +78,7 @@ fn scopes() -> [PurgeScope; 4] {
 }
 
 /// Fills a directory with records of every kind and a large body, and reads its files.
-async fn fill<B: DiskBackend>(layout: &Layout, disk: B, close: bool) -> Result<Files> {
+async fn fill(layout: &Layout, disk: MemoryBackend, close: bool) -> Result<Files> {
     let failed = |e| Error::io("fill", DIR, e);
     disk.create_dir(&layout.dir).await.map_err(failed)?;
     publish(&disk, &layout.superblock, superblock().encode().into()).await?;
@@ -110,4 +114,24 @@ async fn fill<B: DiskBackend>(layout: &Layout, disk: B, close: bool) -> Result<F
         }
     }
     Ok(files)
+}
+
+/// The input that stands for the files of a directory.
+fn input(layout: &Layout, files: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut put = |kind: u8, number: u8, bytes: &[u8]| {
+        out.extend_from_slice(&[kind, number]);
+        out.extend_from_slice(&(bytes.len() as u16).to_le_bytes());
+        out.extend_from_slice(bytes);
+    };
+    for (path, bytes) in files {
+        if let Some(id) = segment_id(path) {
+            put(SEGMENT, id.get() as u8, bytes);
+        } else if object_id(path).is_some() {
+            put(OBJECT, 0, &[&bytes[..OBJECT_HEAD], &bytes[BODY_AT as usize..]].concat());
+        } else if *path == layout.snapshot {
+            put(SNAPSHOT, 0, bytes);
+        }
+    }
+    out
 }
