@@ -11,6 +11,7 @@ mod bench;
 mod ci;
 mod docker;
 mod faults;
+mod fuzz;
 mod interrupt;
 mod kernel;
 mod lowest;
@@ -58,6 +59,7 @@ fn run(command: Command) -> Ran {
         Command::Faults { names, deep, seed, .. } => {
             faults::run(&names, if deep { faults::Scale::Full } else { faults::Scale::Tenth }, seed)
         }
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Soak { minutes, seed, backend } => soak::run(minutes, seed, &backend),
         Command::LowestRust => lowest::run(),
         Command::PingoraDiskCache => pingora::run(),
