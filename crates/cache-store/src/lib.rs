@@ -22,6 +22,8 @@ mod get;
 mod growth;
 mod inflight;
 mod insert;
+#[cfg(all(test, shuttle))]
+mod interleavings;
 mod io;
 mod layout;
 mod log;
