@@ -120,7 +120,7 @@ fn files_of(layout: &Layout, mut data: &[u8]) -> BTreeMap<PathBuf, Vec<u8>> {
                 let id = id.map_or(u64::from(*number), |(id, _)| id);
                 files.insert(layout.object(id), bytes);
             }
-            _ => snapshot = Some((bytes, signed)),
+            SNAPSHOT.. => snapshot = Some((bytes, signed)),
         }
     }
     if let Some((mut bytes, signed)) = snapshot {
