@@ -39,8 +39,9 @@ const COVERAGE: &str = "--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module -
      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
      -Cllvm-args=-sanitizer-coverage-trace-compares";
 
-/// What every run of libFuzzer has: no input of a real directory is longer, slower or hungrier.
-const LIMITS: [&str; 3] = ["-max_len=16384", "-timeout=20", "-rss_limit_mb=1024"];
+/// What every run of libFuzzer has: no input of a real directory is longer or hungrier. What takes minutes hangs; seconds may
+/// be those of a machine that stood still.
+const LIMITS: [&str; 3] = ["-max_len=16384", "-timeout=300", "-rss_limit_mb=1024"];
 
 /// Inputs of a target that are kept beside those with names.
 const MOST: usize = 48;

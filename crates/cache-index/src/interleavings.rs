@@ -1,5 +1,6 @@
 //! What a thread may meet half way through an operation of another, under a model checker:
 //! `cargo xtask faults interleavings`.
+#![allow(clippy::unwrap_used, reason = "clippy does not take a module of two conditions for tests")]
 
 use crate::{Entry, Flags, Index, Position, Purges, SegmentId, Tag, Touch, sync::explore};
 use cache_core::{CacheKey, PurgeMode, PurgeScope};

@@ -1,5 +1,6 @@
 //! What a thread may meet half way through an operation of another, under a model checker:
 //! `cargo xtask faults interleavings`. What waits asynchronously is woken by tokio's own, unmodelled, primitives.
+#![allow(clippy::unwrap_used, reason = "clippy does not take a module of two conditions for tests")]
 
 use crate::{
     buffer::Buffer,
