@@ -11,6 +11,7 @@ mod bench;
 mod ci;
 mod docker;
 mod faults;
+mod fuzz;
 mod interrupt;
 mod kernel;
 mod lowest;
@@ -57,6 +58,7 @@ fn run(command: Command) -> Ran {
         }
         Command::Faults { names, saboteurs: true, .. } => faults::saboteurs(&names),
         Command::Faults { names, deep, ci, seed, .. } => faults::run(&names, Scale::of(deep, ci), seed),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Soak { minutes, seed, backend } => soak::run(minutes, seed, &backend),
         Command::LowestRust => lowest::run(),
         Command::PingoraDiskCache => pingora::run(),

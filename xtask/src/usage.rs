@@ -6,6 +6,7 @@ use crate::{
         base_image::Source,
         linux::{IoUring, Where},
     },
+    fuzz,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
@@ -57,6 +58,8 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "deep")]
         saboteurs: bool,
     },
+    /// Each decoder, and whole directories, under libFuzzer; inputs that are found go to target/fuzz
+    Fuzz(fuzz::Options),
     /// A cache under a steady load: descriptors, threads, memory and disk sampled, drawn and judged
     Soak {
         #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=1440))]

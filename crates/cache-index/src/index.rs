@@ -259,7 +259,7 @@ impl<S: Clone> Index<S> {
 
     /// Bits that the hash tables look at last: they take the lowest ones and the highest seven.
     pub(crate) fn shard_of(tag: Tag) -> usize {
-        usize::from((tag.0 >> 40) as u8)
+        usize::from((tag.0 >> 40) as u8) % Shards::<S>::COUNT
     }
 
     fn lock(&self, tag: Tag) -> Locked<'_, S> {

@@ -17,6 +17,8 @@
 
 mod entry;
 mod index;
+#[cfg(all(test, shuttle))]
+mod interleavings;
 mod invariants;
 mod lru;
 mod marks;

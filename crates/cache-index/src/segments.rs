@@ -207,6 +207,13 @@ mod tests {
     }
 
     #[test]
+    fn a_table_counts_its_seats_and_the_live_bytes_behind_them() {
+        let (seat, count) = (size_of::<Option<Seat<u32>>>(), 3 * size_of::<usize>());
+        assert_eq!(SegmentTable::<u32>::empty().memory_bytes(), 0);
+        assert_eq!(SegmentTable::empty().with(some(&[5, 7])).memory_bytes(), 3 * seat + 2 * count);
+    }
+
+    #[test]
     fn a_new_handle_keeps_the_count_and_so_do_older_tables() {
         let first = SegmentTable::empty().with(some(&[3]));
         first.seat(SegmentId::new(3)).expect("attached").add(40);

@@ -183,6 +183,20 @@ fn the_oldest_prefix_past_the_limit_becomes_its_namespace_where_it_lies() {
 }
 
 #[test]
+fn rows_by_prefix_of_one_place_are_folded_together_and_each_is_counted() {
+    let purges = table();
+    // As after a restart: those that a failed write lost are logged again as of one place.
+    for n in 0..3 {
+        purges.add(&prefix("n", &format!("lost{n}/")), PurgeMode::Remove, at(1, 80));
+    }
+    for n in 3..=MAX_PREFIX_ROWS as u64 {
+        purges.add(&prefix("n", &format!("p{n}/")), PurgeMode::Remove, at(1, 80 + n * 8));
+    }
+    assert_eq!((purges.folded(), purges.len()), (3, MAX_PREFIX_ROWS - 1));
+    assert_eq!(purges.check(&CacheKey::new("n", "other"), at(1, 72), PLAIN), GONE);
+}
+
+#[test]
 fn a_flood_of_prefixes_stays_within_the_limit_and_forgets_no_purge() {
     let purges = table();
     let many = 3 * MAX_PREFIX_ROWS as u64;
@@ -213,6 +227,9 @@ fn rows_go_when_their_segment_is_gone() {
     assert_eq!(purges.check(&CacheKey::new("n", "p"), at(2, 0), PLAIN), GONE);
     purges.forget_before(id(4));
     assert!(purges.is_empty() && purges.rows().is_empty());
+    purges.add(&path("n", "q"), PurgeMode::Remove, at(4, 0));
+    assert!(!purges.is_empty());
+    purges.forget_before(id(5));
     assert_eq!(purges.newest(), Position::ZERO);
     assert_eq!(purges.check(&CacheKey::new("n", "q"), at(1, 0), LABELLED), UNTOUCHED);
 }

@@ -1,7 +1,7 @@
 //! What the engine counts. What every get counts is striped by thread, so that threads do not take a cache line from one
 //! another.
 
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU64, Mutex, Ordering, thread_number};
 use cache_core::NamespaceStats;
 use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
@@ -36,14 +36,6 @@ pub(crate) struct Stripe {
 const STRIPES: usize = 16;
 /// Namespaces that are counted: those met first, so that a flood of names costs bounded memory.
 const MAX_NAMESPACES: usize = 1024;
-
-/// Threads that have counted something so far.
-static THREADS: AtomicU64 = AtomicU64::new(0);
-
-thread_local! {
-    /// The number of this thread among them.
-    static THREAD: u64 = THREADS.fetch_add(1, Ordering::Relaxed);
-}
 
 /// All counters of an engine.
 #[derive(Debug, Default)]
@@ -87,7 +79,12 @@ impl Stripe {
 impl Counters {
     /// The stripe of this thread.
     pub(crate) fn here(&self) -> &Stripe {
-        &self.stripes[THREAD.with(|n| *n) as usize % STRIPES]
+        self.stripe(thread_number())
+    }
+
+    /// That of the thread with this number.
+    pub(crate) fn stripe(&self, thread: usize) -> &Stripe {
+        &self.stripes[thread % STRIPES]
     }
 
     pub(crate) fn sum(&self, of: impl Fn(&Stripe) -> &Count) -> u64 {

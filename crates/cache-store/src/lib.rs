@@ -15,10 +15,15 @@ mod failure;
 mod fetch;
 mod flush;
 mod format;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod get;
 mod growth;
 mod inflight;
 mod insert;
+#[cfg(all(test, shuttle))]
+mod interleavings;
 mod io;
 mod layout;
 mod log;

@@ -297,7 +297,8 @@ impl<B: DiskBackend> Shared<B> {
                 self.signals.flush.notify_one();
             }
             let Some((buffer, _)) = &active.buffer else { continue };
-            log.version += 1;
+            // One in the directory may be the last there is; none decides anything.
+            log.version = log.version.saturating_add(1);
             header.version = log.version;
             let position = Position::new(active.segment.id, active.table.end);
             let encoded = header.encode(position, &self.secret);

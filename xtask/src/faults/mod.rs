@@ -3,6 +3,7 @@
 //! **Invariants**: a row passes only where its tests passed, and a row that is scaled only where they said how many cases they
 //! tried; those counts are the tests' own. What this machine lacks is named with the reason, and is no pass.
 
+mod checker;
 mod row;
 mod saboteur;
 mod saboteurs;

@@ -1,6 +1,9 @@
 //! One row: a fault, and the tests that try to break the cache with it.
 
-use super::tally::Tally;
+use super::{
+    checker::{CRATES, INTERLEAVINGS, build_for},
+    tally::Tally,
+};
 use crate::process::{command, lines, repo};
 use std::{
     fs::{self, File},
@@ -61,7 +64,7 @@ pub(crate) struct Row {
 /// One call of `cargo test`.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// The name of the test binaries; of several crates where several have one.
+    /// The name of the test binaries, of several crates where several have one; or [`INTERLEAVINGS`].
     pub(super) test: &'static str,
     /// Only tests with this in their name; all where it is empty.
     pub(super) filter: &'static str,
@@ -131,6 +134,9 @@ impl Row {
 impl Run {
     fn command(&self, scale: Scale, seed: u64) -> Command {
         let mut command = command("cargo", self.words());
+        if self.test == INTERLEAVINGS {
+            build_for(&mut command, &repo().join("target"));
+        }
         command.env("DISK_CACHE_SEED", seed.to_string());
         command.envs(self.variables(scale));
         command
@@ -141,7 +147,13 @@ impl Run {
     }
 
     fn words(&self) -> Vec<&'static str> {
-        let mut words = vec!["test", "--test", self.test, "--", "--nocapture"];
+        let mut words = vec!["test"];
+        if self.test == INTERLEAVINGS {
+            words.extend(CRATES);
+            words.extend(["--", "--nocapture", INTERLEAVINGS]);
+        } else {
+            words.extend(["--test", self.test, "--", "--nocapture"]);
+        }
         words.extend(Some(self.filter).filter(|filter| !filter.is_empty()));
         words
     }
@@ -151,8 +163,10 @@ impl Run {
         let seed = seed.map(|seed| format!("DISK_CACHE_SEED={seed}"));
         let variables = self.variables(scale).map(|(name, number)| format!("{name}={number}"));
         let words = self.words().into_iter().map(str::to_owned);
+        let flags = (self.test == INTERLEAVINGS).then(|| "RUSTFLAGS=\"--cfg shuttle\"".to_owned());
         seed.into_iter()
             .chain(variables)
+            .chain(flags)
             .chain(["cargo".to_owned()])
             .chain(words)
             .collect::<Vec<_>>()

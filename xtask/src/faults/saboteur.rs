@@ -4,7 +4,10 @@
 //! catches it, and one or more `Test:` with a test binary, part of a test's name, and variables. The narrowest test
 //! comes first; the ones after it run where it notices nothing.
 
-use super::is_row;
+use super::{
+    checker::{CRATES, INTERLEAVINGS},
+    is_row,
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -67,7 +70,7 @@ fn parse(patch: PathBuf, text: &str) -> Result<Saboteur, String> {
     Ok(saboteur)
 }
 
-/// `BINARY [PART_OF_A_NAME] [VARIABLE=VALUE]...`; `lib`: the unit tests.
+/// `BINARY [PART_OF_A_NAME] [VARIABLE=VALUE]...`; `lib`: the unit tests; `interleavings`: those under the model checker.
 fn narrow(line: &str) -> Narrow {
     let mut words = line.split_whitespace();
     let mut narrow = Narrow { test: words.next().unwrap_or_default().to_owned(), ..Narrow::default() };
@@ -86,11 +89,13 @@ impl Narrow {
         let mut words = vec!["test"];
         match self.test.as_str() {
             "lib" => words.push("--lib"),
+            INTERLEAVINGS => words.extend(CRATES),
             test => words.extend(["--test", test]),
         }
         if run {
             words.extend(["--", "--nocapture"]);
-            words.extend(self.filter.as_deref());
+            let all = (self.test == INTERLEAVINGS).then_some(INTERLEAVINGS);
+            words.extend(self.filter.as_deref().or(all));
         } else {
             words.push("--no-run");
         }

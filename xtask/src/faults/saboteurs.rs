@@ -91,8 +91,7 @@ impl Trial {
         self.tree.restore()?;
         self.tree.apply(&saboteur.patch).map_err(|why| format!("it does not apply: {why}"))?;
         for test in &saboteur.tests {
-            output(&mut self.tree.cargo(&test.words(false)))
-                .map_err(|why| format!("it does not build: {why}"))?;
+            output(&mut self.tree.cargo(test, false)).map_err(|why| format!("it does not build: {why}"))?;
             let tally = self.look(test, &saboteur.name)?;
             if let Some(first) = tally.failures().first() {
                 let more = tally.failures().len() - 1;
@@ -105,7 +104,7 @@ impl Trial {
 
     /// The control: without a fault the test passes.
     fn passes(&self, test: &Narrow) -> Result<(), String> {
-        output(&mut self.tree.cargo(&test.words(false)))
+        output(&mut self.tree.cargo(test, false))
             .map_err(|why| format!("{} does not build: {why}", test.test))?;
         let tally = self.look(test, "control")?;
         match tally.failures().first() {
@@ -120,7 +119,7 @@ impl Trial {
         let path: PathBuf = repo().join(format!("target/saboteurs/{name}.log"));
         let failed = |e: std::io::Error| format!("{}: {e}", path.display());
         let log = File::create(&path).map_err(failed)?;
-        let mut cargo: Command = self.tree.cargo(&test.words(true));
+        let mut cargo: Command = self.tree.cargo(test, true);
         cargo.envs(test.variables.iter().map(|(name, value)| (name, value)));
         cargo.stderr(log.try_clone().map_err(failed)?).stdout(log);
         limited(&mut cargo, PATIENCE)?;

@@ -96,6 +96,11 @@ pub(super) const ROWS: &[Row] = &[
         ],
     },
     Row {
+        name: "interleavings",
+        fault: "threads go on in any order between two accesses to a lock or an atomic, under a model checker",
+        runs: &[Run { test: "interleavings", filter: "", scale: &[("DISK_CACHE_INTERLEAVINGS", 200_000)] }],
+    },
+    Row {
         name: "cancellation",
         fault: "the caller's future is dropped at every poll of every call, and with operations in the rings",
         runs: &[all("cancellation"), some("lifetime", ""), some("streaming", "drop")],

@@ -3,6 +3,10 @@
 //! **Invariants**: the checkout itself is never changed. A file of the copy is written only where it differs, so that cargo builds
 //! again what a patch touched, and nothing else.
 
+use super::{
+    checker::{INTERLEAVINGS, build_for},
+    saboteur::Narrow,
+};
 use crate::process::{command, output, repo};
 use std::{
     collections::BTreeSet,
@@ -75,15 +79,18 @@ impl Tree {
         output(&mut apply).map(drop)
     }
 
-    /// Cargo in the copy.
-    pub(super) fn cargo(&self, words: &[&str]) -> Command {
+    /// Cargo in the copy, that runs a test or only builds it.
+    pub(super) fn cargo(&self, test: &Narrow, run: bool) -> Command {
         let mut cargo = Command::new("cargo");
-        cargo.args(words).current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
+        cargo.args(test.words(run)).current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
         // A fault may leave a warning behind. Each is built for a run of seconds.
         cargo
             .env_remove("RUSTFLAGS")
             .env("CARGO_PROFILE_DEV_OPT_LEVEL", "0")
             .env("CARGO_PROFILE_DEV_DEBUG", "false");
+        if test.test == INTERLEAVINGS {
+            build_for(&mut cargo, &self.target);
+        }
         cargo
     }
 }

@@ -7,7 +7,7 @@ mod manifests;
 mod sources;
 
 use crate::{
-    pingora,
+    fuzz, pingora,
     process::{command, output, repo},
 };
 use serde_json::Value;
@@ -33,7 +33,7 @@ pub(crate) fn run() -> Result<String, String> {
         }
     }
     // Outside the workspace, so that no metadata names them; their manifests inherit nothing.
-    for folder in [pingora::folder(), repo().join("benches/peers")] {
+    for folder in [pingora::folder(), fuzz::folder(), repo().join("benches/peers")] {
         for file in rust_files(&folder.join("Cargo.toml"))? {
             complaints.extend(sources::check(&name(&file), &read(&file)?));
             files += 1;
@@ -58,7 +58,7 @@ fn manifests(metadata: &Value) -> Vec<PathBuf> {
 /// The sources of a crate.
 fn rust_files(manifest: &Path) -> Result<Vec<PathBuf>, String> {
     let mut files = Vec::new();
-    for folder in ["src", "tests", "examples", "benches"] {
+    for folder in ["src", "tests", "examples", "benches", "fuzz_targets"] {
         collect(&manifest.with_file_name(folder), &mut files)?;
     }
     Ok(files)

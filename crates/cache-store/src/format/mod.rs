@@ -12,7 +12,7 @@ pub(crate) mod object;
 pub(crate) mod record;
 pub(crate) mod row;
 pub(crate) mod scope;
-mod secret;
+pub(crate) mod secret;
 pub(crate) mod snapshot;
 pub(crate) mod superblock;
 
