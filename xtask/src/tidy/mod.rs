@@ -7,7 +7,7 @@ mod manifests;
 mod sources;
 
 use crate::{
-    pingora,
+    adapters,
     process::{command, output, repo},
 };
 use serde_json::Value;
@@ -33,7 +33,7 @@ pub(crate) fn run() -> Result<String, String> {
         }
     }
     // Outside the workspace, so that no metadata names them; their manifests inherit nothing.
-    for folder in [pingora::folder(), repo().join("benches/peers")] {
+    for folder in adapters::folders().chain([repo().join("benches/peers")]) {
         for file in rust_files(&folder.join("Cargo.toml"))? {
             complaints.extend(sources::check(&name(&file), &read(&file)?));
             files += 1;
