@@ -3,6 +3,7 @@
 //! `cargo run --release --example read_through`
 #![expect(clippy::print_stdout, reason = "it shows what it does")]
 
+use bytes::Bytes;
 use object_store::{
     GetOptions, GetRange, ObjectStore, ObjectStoreExt,
     memory::InMemory,
@@ -58,7 +59,7 @@ async fn read(store: &dyn ObjectStore, path: &Path) -> Result<usize, BoxError> {
     let footer = store.get_opts(path, footer).await?.bytes().await?;
     let columns = [3 * MIB..5 * MIB, 20 * MIB..21 * MIB, 40 * MIB..42 * MIB];
     let columns = store.get_ranges(path, &columns).await?;
-    Ok(footer.len() + columns.iter().map(|column| column.len()).sum::<usize>())
+    Ok(footer.len() + columns.iter().map(Bytes::len).sum::<usize>())
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use object_store::{
-    CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
+    CopyOptions, Error, Extensions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    path::Path,
 };
 use std::{
     fmt,
@@ -152,5 +153,5 @@ async fn cut(answer: GetResult) -> Result<GetResult> {
     let mut body = answer.bytes().await?;
     body.truncate(body.len().saturating_sub(1));
     let payload = GetResultPayload::Stream(stream::iter([Ok::<Bytes, Error>(body)]).boxed());
-    Ok(GetResult { payload, meta, range, attributes, extensions: Default::default() })
+    Ok(GetResult { payload, meta, range, attributes, extensions: Extensions::new() })
 }
