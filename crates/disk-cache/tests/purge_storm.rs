@@ -172,12 +172,13 @@ async fn storm(cache: &DiskCache, origin: &Arc<Origin>) {
         fillers.spawn(async move {
             let mut step = filler;
             loop {
-                // Around where the purges are: some before them, some after.
+                // Around where the purges are, some before them, some after; never what is held, to wait for it.
                 let at = next.load(SeqCst);
                 if at >= PURGES {
                     return;
                 }
-                origin.get(&cache, (at + step % (2 * PURGERS)).saturating_sub(PURGERS).min(PURGES - 1)).await;
+                let n = (at + step % (2 * PURGERS)).saturating_sub(PURGERS);
+                origin.get(&cache, n.clamp(3 * HELD, PURGES - 1)).await;
                 step += FILLERS;
             }
         });
