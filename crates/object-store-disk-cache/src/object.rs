@@ -5,7 +5,7 @@
 
 use crate::{
     DiskCacheStore,
-    error::{self, NAME, is_outdated, outdated},
+    error::{self, NAME, outdated},
     head::Head,
 };
 use bytes::Bytes;
@@ -46,7 +46,7 @@ impl Object {
     /// Answers a get.
     ///
     /// # Errors
-    /// Those of the store; [`is_outdated`] where it has to be asked itself.
+    /// Those of the store; [`error::is_outdated`] where it has to be asked itself.
     pub(crate) async fn get(&self, options: &GetOptions) -> Result<GetResult> {
         options.check_preconditions(&self.head.meta)?;
         let range = match &options.range {
@@ -97,17 +97,11 @@ impl Object {
         }
         let first = stream::once(ready(Ok(self.read(first).await?)));
         let object = self.clone();
-        let rest = stream::iter(pieces).map(move |piece| object.clone().read_on(piece)).buffered(READ_AHEAD);
-        Ok(first.chain(rest).boxed())
-    }
-
-    /// A piece that others were handed out before. The next get of an object that was replaced under this one asks anew.
-    async fn read_on(self, piece: Piece) -> Result<Bytes> {
-        let read = self.read(piece).await;
-        if read.as_ref().is_err_and(is_outdated) {
-            self.store.forget(&self.location).await;
-        }
-        read
+        let rest = stream::iter(pieces).map(move |piece| {
+            let object = object.clone();
+            async move { object.read(piece).await }
+        });
+        Ok(first.chain(rest.buffered(READ_AHEAD)).boxed())
     }
 
     /// A piece, from the cache or the store.

@@ -64,16 +64,29 @@ async fn the_age_of_a_head_goes_on_over_a_restart() {
 #[tokio::test]
 async fn a_get_that_finds_the_object_replaced_gives_the_new_one() {
     let rig = Rig::new(Freshness::MaxAge(HOUR)).await;
-    let (old, new) = (body(1, 4 * BLOCK), body(2, 2 * BLOCK));
+    // The new one is too short for what is asked of the old one.
+    let (old, new) = (body(1, 4 * BLOCK), body(2, BLOCK));
     rig.put_behind(&path(), &old).await;
-    // Its first block is kept, its last is not.
+    // Its first block is kept, the others are not.
     rig.store.get_range(&path(), 0..1).await.expect("it is there");
     rig.put_behind(&path(), &new).await;
     rig.behind.asked();
     assert_eq!(rig.get(&path()).await, new);
     assert_eq!(rig.behind.asked(), [Part(BLOCK..2 * BLOCK), Whole]);
     assert_eq!(rig.get(&path()).await, new);
-    assert_eq!(rig.behind.asked(), [Head, Part(0..BLOCK), Part(BLOCK..2 * BLOCK)]);
+    assert_eq!(rig.behind.asked(), [Head, Part(0..BLOCK)]);
+}
+
+#[tokio::test]
+async fn a_store_that_heeds_no_conditions_mixes_no_objects_either() {
+    let rig = Rig::new(Freshness::MaxAge(HOUR)).await;
+    rig.behind.fails(Fault::Heedless);
+    let (old, new) = (body(1, 4 * BLOCK), body(2, 4 * BLOCK));
+    rig.put_behind(&path(), &old).await;
+    rig.store.get_range(&path(), 0..1).await.expect("it is there");
+    rig.put_behind(&path(), &new).await;
+    assert_eq!(rig.get(&path()).await, new);
+    assert_eq!(rig.get(&path()).await, new);
 }
 
 #[tokio::test]
@@ -97,7 +110,7 @@ async fn an_object_that_is_replaced_while_it_is_read_ends_in_an_error_and_never_
     rig.put_behind(&path(), &new).await;
     let broken = stream.try_next().await.expect_err("replaced");
     assert!(matches!(broken, Error::Precondition { .. }), "{broken:?}");
-    assert_eq!(rig.get(&path()).await, new, "the next get asks anew");
+    assert_eq!(rig.get(&path()).await, new, "the next get finds it replaced");
 }
 
 #[tokio::test]

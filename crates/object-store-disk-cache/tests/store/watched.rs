@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     Refused,
     /// Bodies end a byte early.
     Truncated,
+    /// Conditions are not looked at.
+    Heedless,
     /// Objects have no `ETag`.
     Nameless,
     /// Objects have a weak `ETag`.
@@ -100,6 +102,8 @@ impl ObjectStore for Watched {
         if fault == Some(Fault::Refused) {
             return Err(Error::PermissionDenied { path: location.to_string(), source: "as planted".into() });
         }
+        let options =
+            GetOptions { if_match: options.if_match.filter(|_| fault != Some(Fault::Heedless)), ..options };
         let mut answer = self.inner.get_opts(location, options).await;
         if *self.held.borrow() {
             self.waiting.send_modify(|waiting| *waiting += 1);
