@@ -1,9 +1,9 @@
 //! All checks in order, and a table of what ran, what was skipped and why, and how long it took.
 
 use crate::{
-    bench, docker, faults, interrupt, lowest,
+    adapters, bench, docker, faults, interrupt, lowest,
     outcome::{Outcome, Ran},
-    pingora, plan,
+    plan,
     process::{self, command, found, output},
     targets, tidy,
 };
@@ -42,7 +42,7 @@ const STEPS: &[Step] = &[
     },
     Step { name: "costs", command: "cargo xtask bench --check", run: |_| bench::check(false) },
     Step { name: "lowest Rust", command: "cargo xtask lowest-rust", run: |_| lowest::run() },
-    Step { name: "pingora-disk-cache", command: "cargo xtask pingora-disk-cache", run: |_| pingora::run() },
+    Step { name: "adapters", command: "cargo xtask adapters", run: |_| adapters::run(None) },
     Step { name: "dependencies", command: "cargo deny check bans licenses sources", run: deny },
     Step { name: "advisories", command: "cargo deny check advisories", run: advisories },
     Step { name: "other platforms", command: "cargo xtask check-targets", run: |_| targets::run_all() },

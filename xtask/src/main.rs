@@ -7,6 +7,7 @@
     reason = "a command line speaks on its standard streams"
 )]
 
+mod adapters;
 mod bench;
 mod ci;
 mod docker;
@@ -16,7 +17,6 @@ mod interrupt;
 mod kernel;
 mod lowest;
 mod outcome;
-mod pingora;
 mod plan;
 mod process;
 mod soak;
@@ -61,7 +61,7 @@ fn run(command: Command) -> Ran {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Soak { minutes, seed, backend } => soak::run(minutes, seed, &backend),
         Command::LowestRust => lowest::run(),
-        Command::PingoraDiskCache => pingora::run(),
+        Command::Adapters { name } => adapters::run(name.as_deref()),
         Command::CheckTargets => targets::run_all(),
         Command::TestLinux { clean: true, .. } => docker::linux::clean().map(Outcome::from),
         Command::TestLinux { io_uring, place, args, .. } => {

@@ -72,8 +72,12 @@ pub(crate) enum Command {
     },
     /// Type-check with the lowest Rust that the manifest promises
     LowestRust,
-    /// The package outside the workspace: its format, lints and tests
-    PingoraDiskCache,
+    /// The packages outside the workspace: format, lints, tests and licences of each
+    Adapters {
+        /// The package to check, all without a name
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
     /// Type-check for Windows and macOS
     CheckTargets,
     /// The suite in a Linux container, with io_uring allowed and denied

@@ -25,7 +25,7 @@ pub fn thread_number() -> usize {
     use std::sync::atomic::AtomicUsize;
     static THREADS: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
-        static NUMBER: usize = THREADS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed);
     }
     NUMBER.with(|number| *number)
 }

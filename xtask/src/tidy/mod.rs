@@ -3,11 +3,12 @@
 
 mod documents;
 mod edges;
+mod guides;
 mod manifests;
 mod sources;
 
 use crate::{
-    fuzz, pingora,
+    adapters, fuzz,
     process::{command, output, repo},
 };
 use serde_json::Value;
@@ -33,7 +34,7 @@ pub(crate) fn run() -> Result<String, String> {
         }
     }
     // Outside the workspace, so that no metadata names them; their manifests inherit nothing.
-    for folder in [pingora::folder(), fuzz::folder(), repo().join("benches/peers")] {
+    for folder in adapters::folders().chain([fuzz::folder(), repo().join("benches/peers")]) {
         for file in rust_files(&folder.join("Cargo.toml"))? {
             complaints.extend(sources::check(&name(&file), &read(&file)?));
             files += 1;
@@ -41,6 +42,14 @@ pub(crate) fn run() -> Result<String, String> {
     }
     for document in ["README.md", "CONTRIBUTING.md", "RELIABILITY.md"] {
         complaints.extend(documents::check(document, &read(&repo().join(document))?));
+    }
+    let readme = read(&repo().join("README.md"))?;
+    for guide in files_in(&repo().join("docs/guides"), "md")? {
+        let beside = |link: &str| fs::read_to_string(guide.with_file_name(link)).ok();
+        complaints.extend(guides::check(&name(&guide), &read(&guide)?, beside));
+        if !readme.contains(&format!("({})", name(&guide))) {
+            complaints.push(format!("README.md: does not lead to {}", name(&guide)));
+        }
     }
     if complaints.is_empty() {
         println!("tidy: {files} files");
@@ -59,25 +68,27 @@ fn manifests(metadata: &Value) -> Vec<PathBuf> {
 fn rust_files(manifest: &Path) -> Result<Vec<PathBuf>, String> {
     let mut files = Vec::new();
     for folder in ["src", "tests", "examples", "benches", "fuzz_targets"] {
-        collect(&manifest.with_file_name(folder), &mut files)?;
+        files.extend(files_in(&manifest.with_file_name(folder), "rs")?);
     }
     Ok(files)
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
+/// The files below a folder, if there is one, whose names end so.
+fn files_in(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, String> {
+    let mut files = Vec::new();
     if !folder.is_dir() {
-        return Ok(());
+        return Ok(files);
     }
     let entries = fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     for entry in entries {
         let path = entry.map_err(|e| format!("{}: {e}", folder.display()))?.path();
         if path.is_dir() {
-            collect(&path, files)?;
-        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.extend(files_in(&path, extension)?);
+        } else if path.extension().is_some_and(|e| e == extension) {
             files.push(path);
         }
     }
-    Ok(())
+    Ok(files)
 }
 
 /// The path as seen from the workspace, with slashes on every platform.
