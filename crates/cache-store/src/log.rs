@@ -117,7 +117,7 @@ pub(crate) struct Log<B: DiskBackend> {
     asked: Asked,
     /// Why the last segment could not be opened, for those that wait for it.
     pub(crate) open_error: Option<Unopened>,
-    /// The room kept for reclaim and debts is used up: they are told, inserts wait for what reclaim frees.
+    /// The room kept for reclaim and debts is used up: they are told, all others wait for what reclaim frees.
     pub(crate) kept_error: Option<Unopened>,
 
     pub(crate) version: u64,

@@ -113,7 +113,7 @@ impl<B: DiskBackend> Shared<B> {
         if let Some(lease) = self.lease_kept_room(size).await? {
             return Ok(Some((lease, true)));
         }
-        // Reclaim gives up what it cannot move and frees room by that: inserts wait for it.
+        // Reclaim gives up what it cannot move and frees room by that: callers wait for it.
         self.log.lock().kept_error = Some(Unopened { answers, error: self.no_room() });
         self.signals.room.notify_waiters();
         self.signals.synced.notify_waiters();

@@ -30,6 +30,8 @@ pub(crate) enum Class {
     Insert,
     /// Tombstones, purges, expires.
     Control,
+    /// What a failure lost, said again. Reclaim waits for it, so it must not wait for reclaim.
+    Debt,
     /// Reclaim's copies.
     Move,
 }
@@ -246,9 +248,12 @@ impl<B: DiskBackend> Shared<B> {
             let size = self.limits.segment;
             let Some(active) = &mut log.active else {
                 let Some(spare) = log.spare.take() else {
-                    self.signals.open.notify_one();
-                    let asked = asked.unwrap_or_else(|| log.ask());
-                    let refusal = log.refusal(asked, class != Class::Insert);
+                    // Once: the opener wakes who waits when it found no room, and would be woken by them for ever.
+                    let asked = asked.unwrap_or_else(|| {
+                        self.signals.open.notify_one();
+                        log.ask()
+                    });
+                    let refusal = log.refusal(asked, matches!(class, Class::Move | Class::Debt));
                     return Err(refusal.map_or(Refused::NoSegment(asked), Refused::Failed));
                 };
                 log.activate(spare);
@@ -281,7 +286,7 @@ impl<B: DiskBackend> Shared<B> {
                 let limit = self.limits.buffers
                     + match class {
                         Class::Insert => 0,
-                        Class::Control => 1,
+                        Class::Control | Class::Debt => 1,
                         Class::Move => 2,
                     };
                 if log.buffers >= limit {
@@ -356,7 +361,7 @@ impl<B: DiskBackend> Shared<B> {
             draft.header.as_of = as_of.raw();
             draft.header.flags |= owed.flags();
             let mut header = draft.header.clone();
-            if let Err(refused) = self.place(log, &mut header, &draft, &scope, Class::Control, asked) {
+            if let Err(refused) = self.place(log, &mut header, &draft, &scope, Class::Debt, asked) {
                 log.debt.owe(owed);
                 log.urgent = true;
                 self.signals.open.notify_one();

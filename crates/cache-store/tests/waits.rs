@@ -9,12 +9,21 @@
 
 mod common;
 
-use cache_core::{Cache, Durability, InsertOptions, SystemClock};
+use cache_core::{Cache, Durability, Error, InsertOptions, SystemClock};
 use cache_store::Engine;
-use cache_testkit::{Fault, FaultBackend, Gate, Rule, Verb};
-use common::{body, disk, in_time, key, paused, tiny};
-use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
-use tokio::runtime::Handle;
+use cache_testkit::{Fault, FaultBackend, Gate, MemoryBackend, Rng, Rule, Verb};
+use common::{body, config, disk, in_time, key, paused, tiny};
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    task::Poll,
+    thread,
+    time::Duration,
+};
+use tokio::{runtime::Handle, task::JoinSet};
 
 #[test]
 fn a_flush_does_not_wait_for_a_segment_that_got_no_record() {
@@ -53,4 +62,54 @@ fn a_flush_does_not_wait_for_a_segment_that_got_no_record() {
         in_time("an insert", engine.insert_with(&key(99), body(99, 1, 100), options)).await.unwrap();
         in_time("a close", engine.close()).await.unwrap();
     });
+}
+
+/// Segments end where the next record does not fit, and give back what they did not fill. The room that a short one left was
+/// too small for the next, and until reclaim had freed more, the opener, which woke all who waited, and they, who asked it
+/// again, kept one another awake.
+#[test]
+fn callers_wait_at_rest_for_the_room_that_reclaim_is_about_to_free() {
+    let (done, wait) = mpsc::channel();
+    let work = thread::spawn(move || {
+        paused().block_on(turn_over());
+        done.send(()).unwrap();
+    });
+    // Where nobody rests, no timer of the runtime comes to its turn either.
+    assert_ne!(wait.recv_timeout(Duration::from_secs(300)), Err(RecvTimeoutError::Timeout), "nobody rests");
+    work.join().unwrap();
+}
+
+/// Sixteen callers over a device that does one thing at a time, and then lets them do as much as they can.
+async fn turn_over() {
+    let faults = FaultBackend::new(disk());
+    let engine =
+        Engine::open(config(), Arc::new(SystemClock), faults.clone(), Handle::current()).await.unwrap();
+    let engine = Arc::new(engine);
+    let gate = Gate::new();
+    let slow = [Verb::Open, Verb::Write, Verb::SyncData, Verb::Remove, Verb::SyncDir];
+    faults.plant(Rule::new(Fault::HoldBefore(gate.clone())).verbs(slow).from_then_on());
+    let mut callers: JoinSet<_> = (0..16).map(|seed| get_or_insert(engine.clone(), Rng::new(seed))).collect();
+    while !callers.is_empty() {
+        gate.release_one();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        while let Some(caller) = callers.try_join_next() {
+            caller.unwrap().unwrap();
+        }
+    }
+    gate.open();
+    in_time("a close", engine.close()).await.unwrap();
+}
+
+async fn get_or_insert(engine: Arc<Engine<FaultBackend<MemoryBackend>>>, mut rng: Rng) -> Result<(), Error> {
+    for _ in 0..400 {
+        let n = rng.below(300);
+        if engine.get(&key(n)).await?.is_some() {
+            continue;
+        }
+        engine.insert(&key(n), body(n, 1, rng.below(2000) as usize)).await?;
+        for _ in 0..8 {
+            engine.remove_with(&key(300 + rng.below(300)), Durability::Buffered).await?;
+        }
+    }
+    Ok(())
 }
