@@ -9,7 +9,8 @@
 
 mod common;
 
-use cache_core::{Cache, Durability, Error, InsertOptions, SystemClock};
+use backend_tokio::TokioBackend;
+use cache_core::{ByteSize, Cache, Config, Durability, Error, InsertOptions, SystemClock};
 use cache_store::Engine;
 use cache_testkit::{Fault, FaultBackend, Gate, MemoryBackend, Rng, Rule, Verb};
 use common::{body, config, disk, in_time, key, paused, tiny};
@@ -112,4 +113,40 @@ async fn get_or_insert(engine: Arc<Engine<FaultBackend<MemoryBackend>>>, mut rng
         }
     }
     Ok(())
+}
+
+/// On threads and a real file system: a remove that wanted a segment while reclaim had used up the room kept for it was refused.
+/// What was owed for that stopped reclaim, and then everybody was refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_callers_of_a_small_cache_are_refused_nothing() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mut config = Config::new(dir.path().join("cache"), ByteSize::mib(32));
+    config.segment_size = Some(ByteSize::mib(1));
+    config.min_free_space = ByteSize::bytes_of(0);
+    let engine =
+        Engine::open(config, Arc::new(SystemClock), TokioBackend::new(Handle::current()), Handle::current())
+            .await
+            .unwrap();
+    let engine = Arc::new(engine);
+    let mut callers = JoinSet::new();
+    for seed in 0..64 {
+        let engine = engine.clone();
+        callers.spawn(async move {
+            let mut rng = Rng::new(seed);
+            for _ in 0..300 {
+                let n = rng.below(20_000);
+                let len = if rng.chance(1, 20) { rng.below(200_000) } else { 1000 + rng.below(4000) };
+                if rng.chance(1, 2) {
+                    engine.insert(&key(n), body(n, 1, len as usize)).await?;
+                } else if engine.get(&key(n)).await?.is_none() {
+                    engine.remove_with(&key(n), Durability::Buffered).await?;
+                }
+            }
+            Ok::<_, Error>(())
+        });
+    }
+    while let Some(caller) = callers.join_next().await {
+        caller.unwrap().unwrap();
+    }
+    engine.close().await.unwrap();
 }
