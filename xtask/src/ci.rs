@@ -7,10 +7,45 @@ use crate::{
     process::{self, command, found, output},
     targets, tidy,
 };
+use clap::Args;
 use std::{
     process::Command,
     time::{Duration, Instant},
 };
+
+/// Which steps, and how much of them.
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// Run the randomised tests longer, for about so many minutes each
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1440))]
+    budget_minutes: Option<u64>,
+    /// Begin no step once so many minutes are gone: what is left out is named
+    #[arg(long, value_name = "N")]
+    begin_within: Option<u64>,
+    /// Leave the suite in a container out, and say so
+    #[arg(long)]
+    no_docker: bool,
+    /// Run one step alone, by its name in the table
+    #[arg(long, value_name = "STEP")]
+    only: Option<String>,
+}
+
+impl Options {
+    fn wants(&self, name: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == name)
+    }
+
+    /// Why a step is left out that would begin after so long.
+    fn leaves_out(&self, step: &Step, gone: Duration) -> Option<String> {
+        let late = self.begin_within.filter(|&minutes| gone > Duration::from_secs(60 * minutes));
+        let why = match late {
+            Some(minutes) => format!("{minutes} minutes are gone"),
+            None if self.no_docker && step.name == DOCKER => "left out by --no-docker".to_owned(),
+            None => return None,
+        };
+        Some(format!("{why}, by hand: {}", step.command))
+    }
+}
 
 /// One check: its name, the command that runs it alone, and what stands in for the command here.
 struct Step {
@@ -69,20 +104,15 @@ pub(crate) fn commands() -> impl Iterator<Item = &'static str> {
 ///
 /// # Errors
 /// The names of the steps that failed.
-pub(crate) fn run(budget_minutes: Option<u64>, no_docker: bool, only: Option<&str>) -> Result<(), String> {
-    let wanted = |name: &str| only.is_none_or(|only| only == name);
-    let mut table = Vec::new();
-    for step in STEPS.iter().filter(|step| wanted(step.name)) {
-        let by_hand = no_docker && step.name == DOCKER;
-        table.push(timed(step.name, step.command, || {
-            if by_hand {
-                return Ok(Outcome::Skipped(format!("left out by --no-docker, by hand: {}", step.command)));
-            }
-            (step.run)(step.command)
-        }));
+pub(crate) fn run(options: &Options) -> Result<(), String> {
+    let (mut table, begun) = (Vec::new(), Instant::now());
+    for step in STEPS.iter().filter(|step| options.wants(step.name)) {
+        let left_out = options.leaves_out(step, begun.elapsed());
+        let run = || left_out.map_or_else(|| (step.run)(step.command), |why| Ok(Outcome::Skipped(why)));
+        table.push(timed(step.name, step.command, run));
         interrupt::check()?;
     }
-    let minutes = budget_minutes.filter(|_| wanted(LONGER_NAME));
+    let minutes = options.budget_minutes.filter(|_| options.wants(LONGER_NAME));
     for (test, scale) in LONGER.iter().filter(|_| minutes.is_some()) {
         table.push(timed(LONGER_NAME, test, || {
             process::run(&mut longer(test, scale, minutes.unwrap_or(1))).map(Outcome::from)
@@ -183,6 +213,18 @@ fn linux(_: &'static str) -> Ran {
 mod tests {
     use super::*;
     use std::{ffi::OsStr, fs};
+
+    #[test]
+    fn a_step_that_would_begin_too_late_is_left_out_by_name_and_so_is_the_container_where_asked() {
+        let options = |begin_within, no_docker| Options { budget_minutes: None, begin_within, no_docker, only: None };
+        let [first, .., last] = STEPS else { panic!("there are steps") };
+        let after = |minutes| Duration::from_secs(60 * minutes + 1);
+        assert_eq!(options(Some(40), false).leaves_out(last, after(39)), None);
+        let why = options(Some(40), false).leaves_out(last, after(40)).expect("it is too late");
+        assert_eq!(why, "40 minutes are gone, by hand: cargo xtask test-linux --io-uring both");
+        assert_eq!(options(None, true).leaves_out(first, after(90)), None);
+        assert!(options(None, true).leaves_out(last, after(0)).is_some());
+    }
 
     #[test]
     fn the_budget_scales_what_the_randomised_tests_do() {

@@ -47,9 +47,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Ran {
     match command {
-        Command::Ci { budget_minutes, no_docker, only } => {
-            ci::run(budget_minutes, no_docker, only.as_deref()).map(Outcome::from)
-        }
+        Command::Ci(options) => ci::run(&options).map(Outcome::from),
         Command::Tidy => tidy::run().map(Outcome::Done),
         Command::TestPlan => plan::run().map(Outcome::Done),
         Command::Faults { list: true, .. } => {

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::{
-    bench,
+    bench, ci,
     docker::{
         base_image::Source,
         linux::{IoUring, Where},
@@ -22,17 +22,7 @@ pub(crate) struct Usage {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Everything that has to be green before anything lands, with a table of what ran
-    Ci {
-        /// Run the randomised tests longer, for about so many minutes each
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1440))]
-        budget_minutes: Option<u64>,
-        /// Leave the suite in a container out, and say so
-        #[arg(long)]
-        no_docker: bool,
-        /// Run one step alone, by its name in the table
-        #[arg(long, value_name = "STEP")]
-        only: Option<String>,
-    },
+    Ci(ci::Options),
     /// Crate edges, manifests, module docs, leftovers, commands in the documents
     Tidy,
     /// The areas of the test plan and how many distinct tests each has

@@ -91,6 +91,7 @@ pub(super) const ROWS: &[Row] = &[
         runs: &[
             Run { test: "schedules", filter: "", scale: &[("DISK_CACHE_SCHEDULES", 10_000)] },
             all("races"),
+            all("waits"),
             all("threads"),
             all("get_or_fetch"),
         ],
