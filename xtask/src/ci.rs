@@ -216,7 +216,8 @@ mod tests {
 
     #[test]
     fn a_step_that_would_begin_too_late_is_left_out_by_name_and_so_is_the_container_where_asked() {
-        let options = |begin_within, no_docker| Options { budget_minutes: None, begin_within, no_docker, only: None };
+        let options =
+            |begin_within, no_docker| Options { budget_minutes: None, begin_within, no_docker, only: None };
         let [first, .., last] = STEPS else { panic!("there are steps") };
         let after = |minutes| Duration::from_secs(60 * minutes + 1);
         assert_eq!(options(Some(40), false).leaves_out(last, after(39)), None);

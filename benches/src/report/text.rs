@@ -21,7 +21,9 @@ const READING: &str = "## How to read it\n\n\
       that comes and a caller that waits for its writes every 16 MiB (the memory that ours takes for writes), so that it drops as little as it can (what it dropped is in the \
       notes; it has no sync, so its inserts end when the kernel has the bytes, ours when the device has them); \
       [cacache](https://crates.io/crates/cacache) 13; and a file for each entry with `tokio::fs`, written aside and renamed, which \
-      verifies and bounds nothing. Only foyer keeps to a capacity.\n\
+      verifies and bounds nothing. Only foyer keeps to a capacity. Its io_uring engine polls without rest, and its thread outlives \
+      its close: in a process where it was opened, everything else lacks a core from then on (`top -H`). A row without foyer was \
+      measured with `--no-peers`.\n\
     - CPU is that of the whole process, fio's its own.\n\n";
 
 pub(super) fn page(rows: &[Saved], charts: &[Chart], folder: &str) -> String {

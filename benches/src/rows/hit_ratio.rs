@@ -48,7 +48,8 @@ fn compare_at(bench: &Bench, skew: f64, scans: bool) -> Result<Vec<Outcome>> {
     let keys = (bench.options.entries / 2).max(10_000);
     let mut rng = Rng::new(11);
     let draws: Arc<[u32]> = requests(keys, skew, scans, &mut rng).into();
-    let most = draws.iter().max().map_or(0, |&n| n as usize) + 1;
+    // Scans ask for more keys than there are, and the least popular of these may never be drawn.
+    let most = draws.iter().max().map_or(keys, |&n| keys.max(n as usize + 1));
     let data = Arc::new(Dataset::of_lengths((0..most).map(|_| length(&mut rng)).collect()));
     let all: u64 = (0..keys).map(|n| data.len_of(n) as u64).sum();
     let capacity = (all / 4).max(32 << 20);
