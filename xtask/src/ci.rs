@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Which steps, and how much of them.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub(crate) struct Options {
     /// Run the randomised tests longer, for about so many minutes each
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1440))]
@@ -216,10 +216,9 @@ mod tests {
 
     #[test]
     fn a_step_that_would_begin_too_late_is_left_out_by_name_and_so_is_the_container_where_asked() {
-        let options =
-            |begin_within, no_docker| Options { budget_minutes: None, begin_within, no_docker, only: None };
+        let options = |begin_within, no_docker| Options { begin_within, no_docker, ..Options::default() };
         let [first, .., last] = STEPS else { panic!("there are steps") };
-        let after = |minutes| Duration::from_secs(60 * minutes + 1);
+        let after = |minutes: u64| Duration::from_secs(60 * minutes + 1);
         assert_eq!(options(Some(40), false).leaves_out(last, after(39)), None);
         let why = options(Some(40), false).leaves_out(last, after(40)).expect("it is too late");
         assert_eq!(why, "40 minutes are gone, by hand: cargo xtask test-linux --io-uring both");
@@ -259,7 +258,8 @@ mod tests {
 
     #[test]
     fn a_step_that_is_not_there_is_refused_by_the_names_of_those_that_are() {
-        let refused = run(None, false, Some("nothing")).expect_err("refused");
+        let refused =
+            run(&Options { only: Some("nothing".to_owned()), ..Options::default() }).expect_err("refused");
         assert!(STEPS.iter().all(|step| refused.contains(step.name)), "{refused}");
     }
 }
