@@ -13,6 +13,8 @@ pub(crate) struct Tally {
     cases: Vec<(String, u64)>,
     report: Report,
     failures: Vec<String>,
+    /// The test that has begun and printed something before its verdict.
+    open: Option<String>,
 }
 
 impl Tally {
@@ -25,8 +27,11 @@ impl Tally {
         {
             self.count(what, number);
         }
-        if let Some(test) = line.strip_prefix("test ").and_then(|l| l.strip_suffix(" ... FAILED")) {
-            self.failures.push(test.trim_end().to_owned());
+        if let Some((test, verdict)) = line.strip_prefix("test ").and_then(|l| l.split_once(" ... ")) {
+            self.open = Some(test.trim_end().to_owned());
+            self.failures.extend(self.open.take_if(|_| verdict == "FAILED"));
+        } else if line == "FAILED" {
+            self.failures.extend(self.open.take());
         }
         self.report.take(line);
     }
@@ -104,6 +109,12 @@ mod tests {
 
     const GOOD: &str = "test a ... cases: 200 crash states\ncases: 5 kills on tokio\nok\ncases: 100 crash states\n\
                         test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured";
+
+    #[test]
+    fn a_test_that_prints_before_it_fails_is_named_all_the_same() {
+        let told = "test a ... ok\ntest b   ... \nwhat it said\nFAILED\ntest c ... FAILED";
+        assert_eq!(tally(told).failures(), ["b", "c"]);
+    }
 
     #[test]
     fn cases_of_one_kind_are_added_up_wherever_their_line_begins() {
