@@ -222,6 +222,13 @@ impl<S: Clone> Index<S> {
         }
     }
 
+    /// Shows the entries that have a body of their own, in no order. Costs nothing for the others. Holds one lock at a time.
+    pub fn each_object(&self, mut f: impl FnMut(Tag, &Entry)) {
+        for shard in self.shards.each() {
+            shard.each_object(|tag, entry| f(tag, &entry));
+        }
+    }
+
     /// How many entries there are.
     pub fn len(&self) -> u64 {
         self.totals.0.entries.load(Ordering::Relaxed)

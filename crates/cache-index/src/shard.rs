@@ -166,6 +166,14 @@ impl<S: Clone> Locked<'_, S> {
         self.core.map.allocation_size() + self.core.slab.memory_bytes() + objects
     }
 
+    pub(crate) fn each_object(&self, mut f: impl FnMut(Tag, Entry)) {
+        let lowest = self.core.segments.lowest();
+        for (n, object) in self.core.objects.iter().flat_map(|objects| objects.iter()) {
+            let slot = self.slot(*n);
+            f(slot.tag(), Entry { object: Some(*object), ..slot.entry(lowest) });
+        }
+    }
+
     fn object(&self, n: u32) -> Option<ObjectRef> {
         self.core.objects.as_ref()?.find(object_hash(n), |row| row.0 == n).map(|row| row.1)
     }

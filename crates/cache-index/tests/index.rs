@@ -357,3 +357,22 @@ fn emptied_slots_are_used_again() {
     fill();
     assert_eq!(index.memory_bytes(), full);
 }
+
+#[test]
+fn each_object_shows_the_entries_with_a_body_of_their_own_and_no_others() {
+    let index = index(2);
+    for n in 0..600 {
+        let plain = entry(at(1 + (n % 2) as u32, n * 8), 8);
+        index.publish(tag(n), if n % 3 == 0 { with_object(plain, n + 1, 4096) } else { plain });
+    }
+    index.remove(tag(3));
+    index.publish(tag(6), entry(at(1, 6000), 8));
+    let mut shown = Vec::new();
+    index.each_object(|tag, entry| shown.push((tag, *entry)));
+    let mut expected = exported(&index);
+    expected.retain(|(_, entry)| entry.object.is_some());
+    assert_eq!((shown.len(), expected.len()), (198, 198));
+    shown.sort_by_key(|(tag, _)| *tag);
+    expected.sort_by_key(|(tag, _)| *tag);
+    assert_eq!(shown, expected);
+}

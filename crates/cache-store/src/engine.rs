@@ -12,6 +12,7 @@ use crate::{
     roll::{full_disk, is_full},
     shared::{Limits, Shared, Signals},
     sync::{AtomicBool, Mutex, Ordering},
+    turns::Turns,
 };
 use bytes::Bytes;
 use cache_core::{
@@ -80,6 +81,7 @@ impl<B: DiskBackend> Engine<B> {
             log: Mutex::new(Log::new(next, version, Vec::new(), space.capacity())),
             space,
             signals: Signals::default(),
+            turns: Turns::new(),
             objects,
             inflight: Inflight::new(),
             admission: OnceLock::new(),

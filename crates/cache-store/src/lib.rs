@@ -40,6 +40,7 @@ mod sequencer;
 mod shared;
 mod space;
 mod sync;
+mod turns;
 mod writer;
 
 pub use engine::Engine;

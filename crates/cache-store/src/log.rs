@@ -109,7 +109,7 @@ pub(crate) struct Log<B: DiskBackend> {
     pub(crate) spare: Option<Arc<Segment<B>>>,
     /// The id the next segment gets.
     pub(crate) next_id: SegmentId,
-    /// The active segment was paid from the room kept for reclaim: only moves and control records go there.
+    /// The active segment was paid with the last of the room kept for reclaim: only moves and control records go there.
     pub(crate) reclaim_only: bool,
     /// Reclaim, or a debt, asks for a segment out of that room.
     pub(crate) urgent: bool,

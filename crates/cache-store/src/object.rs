@@ -337,7 +337,7 @@ impl<B: DiskBackend> Shared<B> {
             room.as_mut().enable();
             // The next segment and reclaim keep their room.
             let spare = self.log.lock().spare.is_some();
-            let leave = self.limits.segment * if spare { 1 } else { 2 };
+            let leave = self.limits.kept + if spare { 0 } else { self.limits.segment };
             if let Some(lease) = self.space.try_lease(bytes, leave) {
                 return Ok(lease);
             }

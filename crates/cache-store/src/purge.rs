@@ -94,7 +94,7 @@ impl<B: DiskBackend> Shared<B> {
             let asked = shared.log.lock().ask();
             while shared.index.segment_ids().first().is_some_and(|oldest| *oldest < at.segment()) {
                 match shared.reclaim_oldest(Survivors::Move, asked).await {
-                    Ok(Reclaimed::One) => {}
+                    Ok(Reclaimed::Done) => {}
                     Ok(_) => break,
                     Err(error) => {
                         tracing::warn!(%error, "purged segments stay for now");

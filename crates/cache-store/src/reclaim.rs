@@ -1,9 +1,10 @@
-//! Reclaim: empties the oldest segment, first in, first out.
+//! Reclaim: empties the oldest segments, first in, first out.
 //!
-//! **Invariants**: serial; survivors are appended again by compare-and-swap; the file goes only after the whole log up to
-//! the copies is synced, and the next one only after the directory is synced. So no old record of a key outlives a newer
-//! one, and a tombstone may go with its own segment. Reclaim never waits for room: what finds none, or would pass the
-//! bound on write amplification, is evicted, and counted. So it always makes progress.
+//! **Invariants**: serial; survivors are appended again by compare-and-swap; files go only after the whole log up to the
+//! copies is synced, the oldest first, and the next ones only after the directory is synced: what a power cut leaves of those
+//! of one round lies before a gap in the ids, or is their newer end. So no old record of a key outlives a newer one, and a
+//! tombstone may go with its own segment. Reclaim never waits for room: what finds none, or would pass the bound on write
+//! amplification, is evicted, and counted. So it always makes progress.
 
 use crate::{
     commit::Debts,
@@ -13,7 +14,7 @@ use crate::{
         row::Row,
     },
     io,
-    log::{Asked, Unopened},
+    log::{Asked, Log, Unopened},
     scan::Source,
     segment::Segment,
     sequencer::{Change, Class, Draft, Refused},
@@ -43,15 +44,15 @@ pub(crate) enum Survivors {
 /// What became of one reclaim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reclaimed {
-    /// The oldest segment is gone.
-    One,
+    /// The oldest segment is gone, or the oldest ones are.
+    Done,
     /// The oldest segment is about to get its footer; the sealer tells when.
     NotYet,
     /// There is none but those in use.
     Nothing,
 }
 
-/// The oldest segment.
+/// The oldest segment that is not emptied yet.
 enum Oldest<B: DiskBackend> {
     /// It takes no more records and has had its chance of a footer.
     Finished(Arc<Segment<B>>),
@@ -90,7 +91,7 @@ impl<B: DiskBackend> Shared<B> {
             };
             if self.wants_reclaim() {
                 match self.reclaim_oldest(Survivors::Move, answers).await {
-                    Ok(Reclaimed::One) => continue,
+                    Ok(Reclaimed::Done) => continue,
                     Ok(Reclaimed::NotYet) => {}
                     Ok(Reclaimed::Nothing) => self.starve(None, answers),
                     Err(Error::Closed) => return,
@@ -113,11 +114,14 @@ impl<B: DiskBackend> Shared<B> {
         if log.closed {
             return false;
         }
-        let size = self.limits.segment;
         let segments = self.index.segment_ids().len() as u64;
-        let next = if log.spare.is_none() { 2 * size } else { size };
-        let free = self.space.capacity().saturating_sub(self.space.used());
-        log.reclaim_only || free < next + self.objects.wanted() || segments > self.most_segments()
+        log.reclaim_only || self.space.free() < self.room_wanted(&log) || segments > self.most_segments()
+    }
+
+    /// Room for the next segment and for large bodies that wait, beside the room that is kept.
+    fn room_wanted(&self, log: &Log<B>) -> u64 {
+        let next = if log.spare.is_none() { self.limits.segment } else { 0 };
+        self.limits.kept + next + self.objects.wanted()
     }
 
     /// Above this, reclaim works whatever the quota says, and an open drops the oldest.
@@ -151,10 +155,11 @@ impl<B: DiskBackend> Shared<B> {
     /// Gives the oldest segment up to make room on a full disk. `false`: there is none.
     pub(crate) async fn drop_oldest(&self) -> Result<bool> {
         let asked = self.log.lock().ask();
-        Ok(self.reclaim_oldest(Survivors::Drop, asked).await? == Reclaimed::One)
+        Ok(self.reclaim_oldest(Survivors::Drop, asked).await? == Reclaimed::Done)
     }
 
-    /// Empties and unlinks the oldest sealed segment. What failed before the caller `asked` does not stop it.
+    /// Empties and unlinks the oldest sealed segments: one to drop it, to move survivors as many as are wanted and as room is
+    /// kept for. What failed before the caller `asked` does not stop it.
     ///
     /// # Errors
     /// A directory that could not be synced, now or earlier; a log whose debts cannot be paid.
@@ -167,14 +172,14 @@ impl<B: DiskBackend> Shared<B> {
     /// way nor for debts that want a segment.
     pub(crate) async fn drop_oldest_now(&self) -> Result<bool> {
         let Ok(state) = self.reclaim.try_lock() else { return Ok(false) };
-        Ok(self.reclaim_with(state, Survivors::Drop, Debts::Refuse).await? == Reclaimed::One)
+        Ok(self.reclaim_with(state, Survivors::Drop, Debts::Refuse).await? == Reclaimed::Done)
     }
 
     /// [`Shared::drop_oldest_now`] where failures have used up even the room kept for debts: without a segment for them
     /// nothing could ever be synced, reclaimed or inserted again.
     pub(crate) async fn drop_oldest_for_debts(&self) -> Result<bool> {
         let Ok(state) = self.reclaim.try_lock() else { return Ok(false) };
-        Ok(self.reclaim_with(state, Survivors::Drop, Debts::Ignore).await? == Reclaimed::One)
+        Ok(self.reclaim_with(state, Survivors::Drop, Debts::Ignore).await? == Reclaimed::Done)
     }
 
     async fn reclaim_with(
@@ -196,40 +201,77 @@ impl<B: DiskBackend> Shared<B> {
         if state.unsynced_dir {
             self.sync_segments_dir(&mut state).await?;
         }
-        let victim = match self.oldest() {
-            Oldest::Finished(victim) => victim,
-            Oldest::Sealing => return Ok(Reclaimed::NotYet),
-            Oldest::InUse => return Ok(Reclaimed::Nothing),
-        };
-        self.empty(&victim, survivors).await?;
+        let mut emptied: Vec<Arc<Segment<B>>> = Vec::new();
+        loop {
+            let victim = match self.oldest(emptied.len()) {
+                Oldest::Finished(victim) => victim,
+                _ if !emptied.is_empty() => break,
+                Oldest::Sealing => return Ok(Reclaimed::NotYet),
+                Oldest::InUse => return Ok(Reclaimed::Nothing),
+            };
+            if !emptied.is_empty() && !self.is_room_to_empty(&victim) {
+                break;
+            }
+            self.empty(&victim, survivors).await?;
+            emptied.push(victim);
+            if survivors == Survivors::Drop || !self.wants_more_than(&emptied) {
+                break;
+            }
+        }
         self.all_synced(debts).await?;
         state.unsynced_dir = true;
-        match self.backend.remove(&victim.path).await {
-            // Gone already: a reclaim was dropped after this step.
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                self.counters.cleanup_errors.one();
-                let error = Error::io("remove", &victim.path, e);
-                self.log.lock().names_lost = Some(error.clone());
-                return Err(error);
+        for victim in &emptied {
+            match self.backend.remove(&victim.path).await {
+                // Gone already: a reclaim was dropped after this step.
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    self.counters.cleanup_errors.one();
+                    let error = Error::io("remove", &victim.path, e);
+                    self.log.lock().names_lost = Some(error.clone());
+                    return Err(error);
+                }
+                _ => {}
             }
-            _ => {}
         }
         self.sync_segments_dir(&mut state).await?;
-        self.index.detach(victim.id);
+        for victim in &emptied {
+            self.index.detach(victim.id);
+        }
         let oldest = self.index.segment_ids().first().copied();
         {
             let mut log = self.log.lock();
-            log.unfooted.retain(|id| *id != victim.id);
+            log.unfooted.retain(|id| emptied.iter().all(|victim| victim.id != *id));
             log.reclaim_only = false;
         }
         if let Some(oldest) = oldest {
             self.purges.forget_before(oldest);
         }
         // The quota comes back here, or when the last reader lets go.
-        drop(victim);
+        drop(emptied);
         self.signals.open.notify_one();
         self.signals.room.notify_waiters();
-        Ok(Reclaimed::One)
+        Ok(Reclaimed::Done)
+    }
+
+    /// Whether the room kept for reclaim takes all survivors of another segment before any is given back.
+    fn is_room_to_empty(&self, victim: &Segment<B>) -> bool {
+        self.index.segment_live_bytes(victim.id) + self.limits.segment <= self.space.free()
+    }
+
+    /// Whether a round goes on once these segments are gone: where there are many, until the next round is some way off.
+    fn wants_more_than(&self, emptied: &[Arc<Segment<B>>]) -> bool {
+        let freed: u64 = emptied.iter().map(|victim| victim.lease.bytes()).sum();
+        let ahead = self.limits.kept - self.limits.segment;
+        self.space.free() + freed < self.room_wanted(&self.log.lock()) + ahead
+    }
+
+    /// Has a segment opened before the survivors want it, unless it is the last of the kept room.
+    fn open_ahead(&self) {
+        let mut log = self.log.lock();
+        if log.spare.is_none() && self.space.free() >= 2 * self.limits.segment {
+            log.urgent = true;
+            drop(log);
+            self.signals.open.notify_one();
+        }
     }
 
     async fn sync_segments_dir(&self, state: &mut ReclaimState) -> Result<()> {
@@ -248,8 +290,9 @@ impl<B: DiskBackend> Shared<B> {
         Ok(())
     }
 
-    fn oldest(&self) -> Oldest<B> {
-        let Some(id) = self.index.segment_ids().first().copied() else { return Oldest::InUse };
+    /// The oldest segment but for so many.
+    fn oldest(&self, but_for: usize) -> Oldest<B> {
+        let Some(id) = self.index.segment_ids().get(but_for).copied() else { return Oldest::InUse };
         let log = self.log.lock();
         if log.draining.iter().chain(&log.sealing).any(|c| c.segment.id == id) {
             return Oldest::Sealing;
@@ -264,6 +307,9 @@ impl<B: DiskBackend> Shared<B> {
     /// Moves or evicts every entry whose record lies in the victim.
     async fn empty(&self, victim: &Arc<Segment<B>>, survivors: Survivors) -> Result<()> {
         if self.index.segment_live_bytes(victim.id) > 0 {
+            if survivors == Survivors::Move {
+                self.open_ahead();
+            }
             let mut live = self.live_rows(victim).await;
             if survivors == Survivors::Move {
                 self.select(&mut live);

@@ -357,7 +357,7 @@ impl<B: DiskBackend> Recovery<'_, B> {
             return Ok(None);
         }
         let mut whole = true;
-        index.export(|_, entry| {
+        index.each_object(|_, entry| {
             whole &= entry
                 .object
                 .is_none_or(|o| self.objects.get(&o.id).is_some_and(|len| round_up(*len, BLOCK) == o.disk));
@@ -524,7 +524,7 @@ impl<B: DiskBackend> Recovery<'_, B> {
     async fn finish(mut self, rebuilt: Rebuilt<B>) -> Result<Recovered<B>> {
         let Rebuilt { index, purges, next, version } = rebuilt;
         let (mut missing, mut objects) = (Vec::<(Tag, Position)>::new(), Vec::new());
-        index.export(|tag, entry| {
+        index.each_object(|tag, entry| {
             let Some(object) = entry.object else { return };
             match self.objects.get(&object.id) {
                 Some(len) if round_up(*len, BLOCK) == object.disk => objects.push(FoundObject {

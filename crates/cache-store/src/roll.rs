@@ -1,8 +1,8 @@
 //! The opener: keeps the next segment ready, so that inserts do not wait for a file to be made.
 //!
 //! **Invariants**: a segment's quota is leased before its file is made, and its name is on stable storage before its first
-//! record; an id whose file could not be made is tried again. One segment's worth of the quota is kept for reclaim and for
-//! debts; what is opened from it takes no inserts until reclaim has given the room back.
+//! record; an id whose file could not be made is tried again. Part of the quota is kept for reclaim and for debts; the last
+//! segment that is opened from it takes no inserts until reclaim has given the room back.
 
 use crate::{
     log::{Asked, Unopened},
@@ -61,7 +61,7 @@ impl<B: DiskBackend> Shared<B> {
     /// Opens the next segment if the quota has room; `false`: reclaim was asked for some.
     async fn open_next(&self, urgent: bool, answers: Asked) -> Result<bool> {
         let size = self.limits.segment;
-        let Some((lease, kept_room)) = self.lease_next(size, urgent, answers).await? else {
+        let Some((lease, last)) = self.lease_next(size, urgent, answers).await? else {
             self.signals.reclaim.notify_one();
             return Ok(false);
         };
@@ -89,7 +89,7 @@ impl<B: DiskBackend> Shared<B> {
         log.spare = Some(segment);
         log.next_id = after;
         log.urgent = false;
-        log.reclaim_only |= kept_room;
+        log.reclaim_only |= last;
         log.open_error = None;
         log.kept_error = None;
         if !log.debt.is_empty()
@@ -102,16 +102,16 @@ impl<B: DiskBackend> Shared<B> {
         Ok(true)
     }
 
-    /// Room for the next segment, and whether it is that kept for reclaim and debts.
+    /// Room for the next segment, and whether it is the last of that kept for reclaim and debts.
     async fn lease_next(&self, size: u64, urgent: bool, answers: Asked) -> Result<Option<(Lease, bool)>> {
-        if let Some(lease) = self.space.try_lease(size, size) {
+        if let Some(lease) = self.space.try_lease(size, self.limits.kept) {
             return Ok(Some((lease, false)));
         }
         if !urgent {
             return Ok(None);
         }
         if let Some(lease) = self.lease_kept_room(size).await? {
-            return Ok(Some((lease, true)));
+            return Ok(Some((lease, self.space.free() < size)));
         }
         // Reclaim gives up what it cannot move and frees room by that: callers wait for it.
         self.log.lock().kept_error = Some(Unopened { answers, error: self.no_room() });

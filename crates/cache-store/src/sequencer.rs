@@ -195,7 +195,7 @@ impl<B: DiskBackend> Shared<B> {
         new.saturating_mul(thousandths) / 1000
     }
 
-    /// [`Shared::append`], waiting for room. `None`: there was none and `wait` is false.
+    /// [`Shared::append`], waiting for room, inserts by turns. `None`: there was none and `wait` is false.
     ///
     /// # Cancellation
     /// Before the place is given nothing happened; there is no await after it.
@@ -206,6 +206,11 @@ impl<B: DiskBackend> Shared<B> {
         class: Class,
         wait: bool,
     ) -> Result<Option<Placed<B>>, Refused> {
+        let queues = wait && class == Class::Insert;
+        let mut turn = None;
+        if queues && !self.turns.are_free() {
+            turn = Some(self.turns.take().await);
+        }
         let mut asked = None;
         loop {
             let mut room = pin!(self.signals.room.notified());
@@ -216,7 +221,11 @@ impl<B: DiskBackend> Shared<B> {
                 Err(Refused::NoSegment(_) | Refused::NoBuffer) => return Ok(None),
                 other => return other.map(Some),
             }
-            room.await;
+            if queues && turn.is_none() {
+                turn = Some(self.turns.take().await);
+            } else {
+                room.await;
+            }
         }
     }
 

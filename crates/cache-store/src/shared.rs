@@ -3,7 +3,7 @@
 use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::{
     counters::Counters, format::Secret, inflight::Inflight, layout::Layout, log::Log, object::Objects,
-    reclaim::ReclaimState, segment::Segment, space::Space,
+    reclaim::ReclaimState, segment::Segment, space::Space, turns::Turns,
 };
 use cache_core::{Admission, Clock, Config, DiskBackend, RecoveryReport};
 use cache_index::{Entry, Index, Position, Purges};
@@ -48,6 +48,8 @@ pub(crate) struct Shared<B: DiskBackend> {
     pub(crate) space: Arc<Space>,
     pub(crate) log: Mutex<Log<B>>,
     pub(crate) signals: Signals,
+    /// Of inserts that wait for room.
+    pub(crate) turns: Turns,
     pub(crate) objects: Objects<B>,
     pub(crate) inflight: Inflight<B>,
     /// Which new keys are stored; all, unless set.
@@ -74,6 +76,8 @@ pub(crate) struct Limits {
     pub(crate) inline: u64,
     /// Longest record that a segment takes.
     pub(crate) record: u64,
+    /// Kept free for reclaim's copies and for debts.
+    pub(crate) kept: u64,
     /// Entries may take so much, so that reclaim always finds dead bytes.
     pub(crate) live: u64,
     /// Bytes of one write buffer.
@@ -83,8 +87,11 @@ pub(crate) struct Limits {
     pub(crate) max_entry: u64,
 }
 
-/// Segments' worth of the quota that entries never take: the active one, the spare one, and room for reclaim to work.
-pub(crate) const KEPT_SEGMENTS: u64 = 3;
+/// Of so many segments, one is kept free: reclaim then empties several for one sync, at the cost of a hundredth of the hits
+/// that the room would be worth.
+const KEPT_OF: u64 = 128;
+/// More than these make nothing cheaper.
+const MOST_KEPT: u64 = 4;
 
 impl Limits {
     pub(crate) fn new(config: &Config, segment: u64) -> Self {
@@ -94,12 +101,15 @@ impl Limits {
         // A sealed file ends in a footer's fixed part and a partly filled block.
         let per_segment = footer::FIXED_LEN + BLOCK / 2;
         let overhead = capacity / segment * per_segment.min(segment / 4);
-        let live = capacity.saturating_sub(KEPT_SEGMENTS * segment).saturating_sub(overhead);
+        let kept = segment * (capacity / segment / KEPT_OF).clamp(1, MOST_KEPT);
+        // The active segment and the spare one are not the entries' either.
+        let live = capacity.saturating_sub(2 * segment + kept).saturating_sub(overhead);
         let buffer = (1 << 20).min(segment / 2).min(config.write_buffer.bytes() / 2).max(4096);
         Self {
             segment,
             inline: record::MAX_INLINE.min(segment / 8),
             record,
+            kept,
             live,
             buffer,
             buffers: usize::try_from(config.write_buffer.bytes() / buffer).unwrap_or(2).max(2),

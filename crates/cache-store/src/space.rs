@@ -36,6 +36,10 @@ impl Space {
         self.capacity
     }
 
+    pub(crate) fn free(&self) -> u64 {
+        self.capacity.saturating_sub(self.used())
+    }
+
     /// Leases `bytes` if that leaves at least `leave` bytes of the quota.
     pub(crate) fn try_lease(self: &Arc<Self>, bytes: u64, leave: u64) -> Option<Lease> {
         self.used

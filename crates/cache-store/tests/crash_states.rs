@@ -18,7 +18,7 @@ mod common;
 
 use cache_core::{Cache, CacheKey, Config, Durability, InsertOptions, PurgeMode, PurgeScope, SystemClock};
 use cache_store::Engine;
-use cache_testkit::{CrashPlan, Loss, MemoryBackend, Model, Rng, Seen, Step, tried};
+use cache_testkit::{CrashPlan, Loss, MemoryBackend, MemoryOp, Model, Rng, Seen, Step, tried};
 use common::{
     body, disk,
     drive::{Action, Driver},
@@ -365,6 +365,40 @@ fn every_crash_of_a_workload_that_turns_the_log_over_leaves_a_permitted_state() 
         }
     }
     report("long", seed, runs, &found, begun);
+}
+
+/// Bounds what is looked at of a long log: opening one takes as long as it has segments.
+const AROUND: usize = 12;
+
+#[test]
+fn every_crash_of_a_round_that_gives_several_segments_back_leaves_a_permitted_state() {
+    let (budget, seed): (u64, u64) = (from_env("DISK_CACHE_STATES", 20_000), from_env("DISK_CACHE_SEED", 1));
+    let budget = budget / 10;
+    let begun = Instant::now();
+    let mut found = Explored::default();
+    let (mut rng, mut runs, mut rounds) = (Rng::new(seed ^ 0x20d), 0, 0);
+    while found.states < budget {
+        // So many segments that reclaim keeps room for more than one of them.
+        let workload = with_survivors(workload::random(&mut rng, 4_000, 6), &mut rng);
+        let run = record(&workload, &tiny(256), 6 + SURVIVORS, false);
+        runs += 1;
+        let removes = |at: usize| {
+            let op = run.steps.get(at).map(|step| &step.op);
+            matches!(op, Some(MemoryOp::Remove(path)) if path.starts_with("/cache/segments"))
+        };
+        for at in (0..run.steps.len()).filter(|&at| removes(at) && removes(at + 1)) {
+            rounds += 1;
+            let first = at.saturating_sub(AROUND);
+            for at in first..(at + AROUND).min(run.steps.len()) {
+                let plan = plan(rng.below(PLANS), &mut rng);
+                if rng.chance(1, 4) {
+                    run.crash_at(at, plan, &mut rng, &mut found);
+                }
+            }
+        }
+    }
+    assert!(rounds > 0, "no round gave two segments back");
+    report("rounds", seed, runs, &found, begun);
 }
 
 #[test]

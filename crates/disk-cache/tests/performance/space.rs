@@ -67,6 +67,25 @@ pub(crate) async fn reclaim_reads_little_more_than_what_it_keeps(mut rig: Rig) {
     assert!(read < removed * SEGMENT / 2, "far less than the segments hold");
 }
 
+pub(crate) async fn a_long_log_gives_several_segments_back_for_one_sync(mut rig: Rig) {
+    rig.config.segment_size = Some(ByteSize::kib(64));
+    rig.config.capacity = ByteSize::kib(64 * 512);
+    let engine = rig.open().await;
+    let mut n = 0;
+    while engine.stats().evictions + engine.stats().early_evictions < 5_000 {
+        engine.insert(&key(n), body(n, 1, 4_000)).await.unwrap();
+        // Every other one is used again, so that there are survivors to move.
+        engine.get(&key(n / 2)).await.unwrap();
+        n += 1;
+    }
+    let calls = rig.calls().await.within("segments");
+    let (made, removed) = (calls.count(Verb::Open), calls.count(Verb::Remove));
+    // Each segment that is made has its name synced; the others are reclaim's.
+    let synced = calls.count(Verb::SyncDir) - made;
+    assert!(removed > 200 && engine.stats().bytes_relocated > 100 * 65_536, "{removed} removed");
+    assert!(synced * 2 < removed, "{synced} syncs of the directory for {removed} segments");
+}
+
 pub(crate) async fn what_reaches_the_disk_stays_within_the_bound_on_write_amplification(mut rig: Rig) {
     rig.config.capacity = ByteSize::bytes_of(8 * SEGMENT);
     rig.config.max_write_amplification = 1.5;
