@@ -2,7 +2,7 @@
 
 use crate::{
     Result,
-    bench::Bench,
+    client::Client,
     store::{Opened, Peer, Store},
 };
 use bytes::Bytes;
@@ -27,7 +27,7 @@ impl Peer for NaiveFiles {
         false
     }
 
-    fn open(&self, _bench: &Bench, dir: &Path, _capacity: u64, _body: usize) -> Result<Box<dyn Opened>> {
+    fn open(&self, _client: &Client, dir: &Path, _capacity: u64, _body: usize) -> Result<Box<dyn Opened>> {
         for folder in 0..=u8::MAX {
             std::fs::create_dir_all(dir.join(format!("{folder:02x}")))?;
         }

@@ -79,6 +79,16 @@ impl Records {
         (place.file as usize, u64::from(place.offset).next_multiple_of(4096))
     }
 
+    /// Blocks of 4 KiB that a record lies in, on average.
+    pub fn blocks_each(&self) -> f64 {
+        let blocks = |place: &Place| {
+            let (from, to) =
+                (place.offset as usize / 4096, (place.offset as usize + self.len).div_ceil(4096));
+            (to - from) as f64
+        };
+        self.places.iter().map(blocks).sum::<f64>() / self.places.len().max(1) as f64
+    }
+
     /// Reads records at random with `preadv2(RWF_NOWAIT)` into prepared buffers, on as many threads as a client has workers.
     ///
     /// # Errors
@@ -140,7 +150,11 @@ impl Records {
         Ok(())
     }
 
-    fn cached_share(&self) -> Result<f64> {
+    /// How much of the records is in the page cache, by a sample.
+    ///
+    /// # Errors
+    /// Those of the reads.
+    pub fn cached_share(&self) -> Result<f64> {
         let (mut rng, mut buf, mut cached) = (Rng::new(99), vec![0; 1], 0);
         for _ in 0..SAMPLES {
             cached += self.read_cached(rng.below(self.places.len()), &mut buf)?;

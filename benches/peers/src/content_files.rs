@@ -2,7 +2,7 @@
 
 use benches::{
     Result,
-    bench::Bench,
+    client::Client,
     store::{Opened, Peer, Store},
 };
 use bytes::Bytes;
@@ -21,7 +21,7 @@ impl Peer for Cacache {
         false
     }
 
-    fn open(&self, _bench: &Bench, dir: &Path, _capacity: u64, _body: usize) -> Result<Box<dyn Opened>> {
+    fn open(&self, _client: &Client, dir: &Path, _capacity: u64, _body: usize) -> Result<Box<dyn Opened>> {
         Ok(Box::new(ContentFiles(dir.into())))
     }
 }

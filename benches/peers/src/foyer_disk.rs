@@ -6,7 +6,7 @@
 
 use benches::{
     Result,
-    bench::Bench,
+    client::Client,
     store::{Opened, Peer, Store},
 };
 use bytes::Bytes;
@@ -51,7 +51,7 @@ impl Peer for FoyerDisk {
         true
     }
 
-    fn open(&self, bench: &Bench, dir: &Path, capacity: u64, body: usize) -> Result<Box<dyn Opened>> {
+    fn open(&self, client: &Client, dir: &Path, capacity: u64, body: usize) -> Result<Box<dyn Opened>> {
         let capacity = usize::try_from(capacity)?;
         let device = FsDeviceBuilder::new(dir).with_capacity(capacity).build()?;
         // As many blocks as the cache beside it has segments, as far as a body fits; its own default is 16 MiB.
@@ -75,7 +75,7 @@ impl Peer for FoyerDisk {
             }
             Engine::Psync => builder.with_io_engine_config(PsyncIoEngineConfig::new()),
         };
-        let cache = bench.client.block_on(builder.with_engine_config(config).build())?;
+        let cache = client.block_on(builder.with_engine_config(config).build())?;
         Ok(Box::new(Disk { cache, ahead: Arc::default(), writing: Arc::default() }))
     }
 }
