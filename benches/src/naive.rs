@@ -35,6 +35,16 @@ impl Peer for NaiveFiles {
     }
 }
 
+/// Waits until all that the file system of `dir` was given is on stable storage: for caches that have no sync of their own, so
+/// that their inserts end where ours do.
+///
+/// # Errors
+/// Those of the device.
+pub async fn sync_all(dir: &Path) -> Result<()> {
+    let dir = std::fs::File::open(dir)?;
+    Ok(tokio::task::spawn_blocking(move || rustix::fs::syncfs(dir)).await??)
+}
+
 #[derive(Clone, Debug)]
 struct Files {
     dir: Arc<Path>,
@@ -64,8 +74,7 @@ impl Store for Files {
     }
 
     async fn settle(&self) -> Result<()> {
-        let dir = std::fs::File::open(&self.dir)?;
-        Ok(tokio::task::spawn_blocking(move || rustix::fs::syncfs(dir)).await??)
+        sync_all(&self.dir).await
     }
 
     async fn close(&self) -> Result<()> {

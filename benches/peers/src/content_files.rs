@@ -3,6 +3,7 @@
 use benches::{
     Result,
     client::Client,
+    naive::sync_all,
     store::{Opened, Peer, Store},
 };
 use bytes::Bytes;
@@ -43,9 +44,9 @@ impl Store for ContentFiles {
         Ok(())
     }
 
-    /// It syncs nothing and tells of no queue.
+    /// It syncs nothing itself.
     async fn settle(&self) -> Result<()> {
-        Ok(())
+        sync_all(&self.0).await
     }
 
     async fn close(&self) -> Result<()> {

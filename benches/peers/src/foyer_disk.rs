@@ -7,6 +7,7 @@
 use benches::{
     Result,
     client::Client,
+    naive::sync_all,
     store::{Opened, Peer, Store},
 };
 use bytes::Bytes;
@@ -76,13 +77,14 @@ impl Peer for FoyerDisk {
             Engine::Psync => builder.with_io_engine_config(PsyncIoEngineConfig::new()),
         };
         let cache = client.block_on(builder.with_engine_config(config).build())?;
-        Ok(Box::new(Disk { cache, ahead: Arc::default(), writing: Arc::default() }))
+        Ok(Box::new(Disk { cache, dir: dir.into(), ahead: Arc::default(), writing: Arc::default() }))
     }
 }
 
 #[derive(Clone)]
 struct Disk {
     cache: HybridCache<String, Bytes>,
+    dir: Arc<Path>,
     /// Bytes inserted since the last wait.
     ahead: Arc<AtomicU64>,
     writing: Arc<Mutex<()>>,
@@ -111,10 +113,10 @@ impl Store for Disk {
         Ok(())
     }
 
-    /// It has no sync: this is when all is given to the kernel.
+    /// It waits for its writes and has no sync: its file system's takes that part.
     async fn settle(&self) -> Result<()> {
         self.cache.storage().wait().await;
-        Ok(())
+        sync_all(&self.dir).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -19,7 +19,7 @@ const READING: &str = "## How to read it\n\n\
     - Hits are counted, not calls. Bodies and keys are made before the clock starts, and are the same for all.\n\
     - Peers: [foyer](https://crates.io/crates/foyer) 0.22, its disk tier alone, through the page cache, with a queue that takes all \
       that comes and a caller that waits for its writes every 16 MiB (the memory that ours takes for writes), so that it drops as little as it can (what it dropped is in the \
-      notes; it has no sync, so its inserts end when the kernel has the bytes, ours when the device has them); \
+      notes; it has no sync, so that its inserts end with one of its file system, as those of the other two do); \
       [cacache](https://crates.io/crates/cacache) 13; and a file for each entry with `tokio::fs`, written aside and renamed, which \
       verifies and bounds nothing. Only foyer keeps to a capacity. Each runs in a process of its own, which is stopped while others are \
       measured: foyer's io_uring engine polls without rest, in a thread that outlives its close (`top -H`). A row without foyer was \
