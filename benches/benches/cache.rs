@@ -17,7 +17,7 @@ mod measure {
         data_dir::DataDir,
         dataset::Dataset,
         fd_limit,
-        filled::{Filled, Insert},
+        filled::{Filled, Insert, Reads},
         options::LoadOptions,
         rng::Rng,
         rows::{cold, get_or_insert, warm},
@@ -51,7 +51,7 @@ mod measure {
             .warm_up_time(Duration::from_millis(500))
             .measurement_time(Duration::from_secs(2))
             .configure_from_args();
-        let filled = Filled::all(&bench, &data)?;
+        let filled = Filled::all(&bench, &data, Reads::ByPageCache)?;
         warm_get(&mut criterion, &bench, &data, &filled);
         cold_get(&mut criterion, &bench, &data, &filled);
         filled.iter().try_for_each(|f| bench.close(&f.cache))?;

@@ -4,12 +4,17 @@ use crate::{
     Result,
     client::{Client, Pace},
     data_dir::DataDir,
+    dataset::Dataset,
     options::LoadOptions,
-    store::Peer,
+    peer_process::{PeerProcess, Setup},
+    store::{Crowd, Peer},
     table,
 };
 use disk_cache::{BackendChoice, ByteSize, DiskCache, Error};
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// A run: its options, its tasks, its directory, and the backends that work here.
 #[derive(Debug)]
@@ -66,6 +71,26 @@ impl Bench {
     /// Other caches to stand beside.
     pub fn peers(&self) -> impl Iterator<Item = &dyn Peer> {
         self.peers.iter().map(|peer| &**peer)
+    }
+
+    /// Starts a peer's process with a cache of so many bytes in `dir`; requests will take `draws`.
+    ///
+    /// # Errors
+    /// Where it cannot be started, or the cache does not open.
+    pub fn start(
+        &self,
+        peer: &dyn Peer,
+        dir: PathBuf,
+        capacity: u64,
+        data: &Dataset,
+        draws: &[u32],
+    ) -> Result<PeerProcess> {
+        PeerProcess::start(peer, &Setup::new(dir, capacity, self.options.tasks, data).drawing(draws))
+    }
+
+    /// Those who ask for a dataset in this process.
+    pub fn crowd<'a>(&'a self, data: &'a Arc<Dataset>) -> Crowd<'a> {
+        Crowd { client: &self.client, tasks: self.options.tasks, data }
     }
 
     /// A place in the run's directory.

@@ -4,6 +4,7 @@ use crate::{
     Result,
     finding::{Bound, Figure, Finding, median},
     measure::Measure,
+    table::short,
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,7 @@ struct Held {
     reference: Option<usize>,
     figure: Figure,
     bound: Option<Bound>,
+    why: Option<&'static str>,
 }
 
 impl<'a> Candidate<'a> {
@@ -49,6 +51,15 @@ impl<'a> Candidate<'a> {
         self.hold(Some(reference), figure, Some(bound))
     }
 
+    /// What stands in the way of the target named last, should it be missed: for the report. It says which figure of the run
+    /// shows it, or which command does.
+    pub fn because(mut self, why: &'static str) -> Self {
+        if let Some(held) = self.held.last_mut() {
+            held.why = Some(why);
+        }
+        self
+    }
+
     /// A target for the figure itself.
     pub fn within(self, figure: Figure, bound: Bound) -> Self {
         self.hold(None, figure, Some(bound))
@@ -59,8 +70,12 @@ impl<'a> Candidate<'a> {
         self.hold(None, figure, None)
     }
 
+    fn named(&self) -> String {
+        named(&self.variant, self.at.as_ref())
+    }
+
     fn hold(mut self, reference: Option<usize>, figure: Figure, bound: Option<Bound>) -> Self {
-        self.held.push(Held { reference, figure, bound });
+        self.held.push(Held { reference, figure, bound, why: None });
         self
     }
 }
@@ -72,6 +87,18 @@ pub struct At {
     pub axis: String,
     /// How much of it.
     pub value: f64,
+}
+
+/// A variant, and where on an axis it stands.
+fn named(variant: &str, at: Option<&At>) -> String {
+    match at {
+        // Tasks are counted, and 16 of them are not 16.0.
+        Some(At { axis, value }) if value.fract() == 0.0 && *value < 100.0 => {
+            format!("{variant}, {value} {axis}")
+        }
+        Some(At { axis, value }) => format!("{variant}, {} {axis}", short(*value)),
+        None => variant.to_owned(),
+    }
 }
 
 /// At which shares latencies are kept.
@@ -106,6 +133,13 @@ pub struct Outcome {
     pub note: Option<String>,
 }
 
+impl Outcome {
+    /// Its variant, and where on an axis it stands.
+    pub fn named(&self) -> String {
+        named(&self.variant, self.at.as_ref())
+    }
+}
+
 /// Runs all candidates of a group in turn, `rounds` times.
 ///
 /// # Errors
@@ -127,10 +161,11 @@ fn outcome(group: &[Candidate<'_>], measures: &[Vec<Measure>], n: usize) -> Outc
     let of = |figure: &dyn Fn(&Measure) -> f64| own.iter().map(figure).collect::<Vec<_>>();
     let findings = candidate.held.iter().map(|held| {
         let figure = |n: usize| measures[n].iter().map(|m| held.figure.of(m)).collect::<Vec<_>>();
-        let beside = held.reference.map(|r| (format!("{} {}", group[r].row, group[r].variant), figure(r)));
+        let beside = held.reference.map(|r| (format!("{} {}", group[r].row, group[r].named()), figure(r)));
         let beside = beside.as_ref().map(|(name, values)| (name.as_str(), values.as_slice()));
-        let names = (candidate.row, candidate.variant.as_str(), held.figure.name());
-        Finding::new(names, &figure(n), beside, held.bound)
+        let name = candidate.named();
+        let names = (candidate.row, name.as_str(), held.figure.name());
+        Finding::new(names, &figure(n), beside, held.bound).because(held.why)
     });
     let hits = of(&Measure::hits_per_s);
     let (least, most) = hits.iter().fold((f64::INFINITY, 0.0f64), |(l, m), &h| (l.min(h), m.max(h)));

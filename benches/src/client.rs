@@ -4,6 +4,7 @@ use crate::{
     Result,
     measure::{Done, Measure, Meter, Tally},
 };
+use serde::{Deserialize, Serialize};
 use std::{
     future::Future,
     sync::{
@@ -32,7 +33,7 @@ pub trait Work: Send + 'static {
 }
 
 /// How long, and what is timed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Pace {
     /// Length of the stretch.
     pub time: Duration,

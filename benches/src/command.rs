@@ -32,12 +32,10 @@ pub fn run(mut peers: Vec<Box<dyn Peer>>) -> Result<()> {
         )
         .with_writer(std::io::stderr)
         .init();
+    peers.push(Box::new(NaiveFiles));
     match Command::parse().what {
-        What::Load(options) => {
-            peers.push(Box::new(NaiveFiles));
-            load::run(options, peers)
-        }
+        What::Load(options) => load::run(options, peers),
         What::Report(options) => report::run(&options),
-        What::Part(part) => part::run(part),
+        What::Part(part) => part::run(part, &peers),
     }
 }

@@ -39,6 +39,11 @@ impl Dataset {
         self.lengths.as_ref().map_or(self.size, |lengths| lengths[n] as usize)
     }
 
+    /// The length of each body, where they differ.
+    pub fn lengths(&self) -> Option<&[u32]> {
+        self.lengths.as_deref()
+    }
+
     /// Number of keys.
     pub fn entries(&self) -> usize {
         self.names.len()

@@ -36,14 +36,23 @@ impl Filled {
     ///
     /// # Errors
     /// Those of the cache.
-    pub fn all(bench: &Bench, data: &Arc<Dataset>) -> Result<Vec<Self>> {
-        bench.choices().iter().map(|(choice, name)| Self::new(bench, data, *choice, name)).collect()
+    pub fn all(bench: &Bench, data: &Arc<Dataset>, reads: Reads) -> Result<Vec<Self>> {
+        bench.choices().iter().map(|(choice, name)| Self::new(bench, data, *choice, name, reads)).collect()
     }
 
-    fn new(bench: &Bench, data: &Arc<Dataset>, choice: BackendChoice, name: &str) -> Result<Self> {
+    fn new(
+        bench: &Bench,
+        data: &Arc<Dataset>,
+        choice: BackendChoice,
+        name: &str,
+        reads: Reads,
+    ) -> Result<Self> {
+        let past = reads == Reads::PastPageCache;
+        let name = format!("{name}{}", if past { ", direct" } else { "" });
         let dir = bench.path(format!("filled-{}", name.replace(": ", "-")));
         let capacity = ByteSize::bytes_of((data.entries() * (data.size() + 512)) as u64 * 3 / 2 + (64 << 20));
-        let cache = bench.open(&dir, choice, capacity)?;
+        let builder = || DiskCache::builder(&dir).backend(choice).capacity(capacity).direct_io(past);
+        let cache = bench.client.block_on(builder().open())?;
         fill(bench, &cache, data)?;
         bench.close(&cache)?;
         let records = Arc::new(Records::find(&dir)?);
@@ -51,9 +60,27 @@ impl Filled {
             let (found, entries) = (records.count(), data.entries());
             return Err(format!("{found} records in the files of a cache of {entries} entries").into());
         }
-        let cache = bench.open(&dir, choice, capacity)?;
-        Ok(Self { cache, records, dir, name: name.to_owned() })
+        let cache = bench.client.block_on(builder().open())?;
+        Ok(Self { cache, records, dir, name })
     }
+
+    /// Closes it and takes its files away.
+    ///
+    /// # Errors
+    /// Those of the close.
+    pub fn remove(self, bench: &Bench) -> Result<()> {
+        bench.close(&self.cache)?;
+        Ok(std::fs::remove_dir_all(self.dir)?)
+    }
+}
+
+/// How a cache reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// As it does by itself.
+    ByPageCache,
+    /// With `direct_io`.
+    PastPageCache,
 }
 
 /// Inserts the whole dataset and waits until it is on stable storage.

@@ -95,6 +95,9 @@ pub struct Finding {
     pub most: f64,
     /// The target, if there is one.
     pub bound: Option<Bound>,
+    /// What stands in the way where it is missed, with what shows it.
+    #[serde(default)]
+    pub why: Option<String>,
 }
 
 impl Finding {
@@ -119,7 +122,13 @@ impl Finding {
             least: judged.iter().copied().fold(f64::INFINITY, f64::min),
             most: judged.iter().copied().fold(f64::NEG_INFINITY, f64::max),
             bound,
+            why: None,
         }
+    }
+
+    /// The same with what stands in the way of its target.
+    pub fn because(self, why: Option<&str>) -> Self {
+        Self { why: why.map(str::to_owned), ..self }
     }
 
     /// Whether the target is met, where there is one.

@@ -7,8 +7,13 @@ use std::{path::Path, process::Command, time::Duration};
 /// What fio is to do.
 #[derive(Clone, Copy, Debug)]
 pub enum Job {
-    /// 4 KiB reads at random, so many in flight.
-    RandomReads(usize),
+    /// Reads of so many KiB at random multiples of 4 KiB.
+    RandomReads {
+        /// Length of each.
+        kib: usize,
+        /// How many in flight.
+        depth: usize,
+    },
     /// 1 MiB writes one after another, 4 in flight.
     SequentialWrites,
 }
@@ -23,13 +28,14 @@ pub fn found() -> bool {
 /// # Errors
 /// Where fio fails, or says what does not read.
 pub fn run(job: Job, dir: &Path, time: Duration) -> Result<Measure> {
-    let (kind, block, depth, part) = match job {
-        Job::RandomReads(depth) => ("randread", "4k", depth, "read"),
-        Job::SequentialWrites => ("write", "1m", 4, "write"),
+    let (kind, kib, depth, part) = match job {
+        Job::RandomReads { kib, depth } => ("randread", kib, depth, "read"),
+        Job::SequentialWrites => ("write", 1024, 4, "write"),
     };
     let mut command = Command::new("fio");
     command.args(["--name=bench", "--direct=1", "--ioengine=io_uring", "--size=1g", "--time_based"]);
-    command.args([format!("--rw={kind}"), format!("--bs={block}"), format!("--iodepth={depth}")]);
+    command.args([format!("--rw={kind}"), format!("--bs={kib}k"), format!("--iodepth={depth}")]);
+    command.arg("--blockalign=4k");
     command.arg(format!("--filename={}", dir.join("fio").display()));
     command.args([format!("--runtime={}ms", time.as_millis()), "--output-format=json".to_owned()]);
     let output = command.output()?;

@@ -25,6 +25,7 @@ pub mod naive;
 pub mod options;
 mod ours;
 pub mod part;
+pub mod peer_process;
 pub mod records;
 pub mod report;
 pub mod rng;

@@ -7,7 +7,7 @@ use crate::{
     data_dir::DataDir,
     dataset::Dataset,
     fd_limit,
-    filled::Filled,
+    filled::{Filled, Reads},
     finding::Finding,
     machine::Machine,
     options::{LoadOptions, Row},
@@ -37,7 +37,7 @@ pub fn run(options: LoadOptions, peers: Vec<Box<dyn Peer>>) -> Result<()> {
     table::heading();
     let mut run = Run { bench: &bench, findings: Vec::new() };
     if FILLED.iter().any(|&row| bench.options.wants(row)) {
-        let filled = Filled::all(&bench, &data)?;
+        let filled = Filled::all(&bench, &data, Reads::ByPageCache)?;
         for row in FILLED.into_iter().filter(|&row| bench.options.wants(row)) {
             // The bare loop is part of the warm gets.
             if row != Row::Bare || !bench.options.wants(Row::WarmGet) {
@@ -45,8 +45,7 @@ pub fn run(options: LoadOptions, peers: Vec<Box<dyn Peer>>) -> Result<()> {
             }
         }
         for filled in filled {
-            bench.close(&filled.cache)?;
-            std::fs::remove_dir_all(filled.dir)?;
+            filled.remove(&bench)?;
         }
     }
     for &row in Row::value_variants().iter().filter(|row| !FILLED.contains(row)) {

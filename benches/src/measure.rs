@@ -2,6 +2,7 @@
 
 use hdrhistogram::Histogram;
 use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
 /// What one operation did.
@@ -14,11 +15,12 @@ pub struct Done {
 }
 
 /// What one task or thread did.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Tally {
     ops: u64,
     hits: u64,
     bytes: u64,
+    #[serde(with = "recorded")]
     latency: Histogram<u64>,
 }
 
@@ -67,15 +69,34 @@ fn histogram() -> Histogram<u64> {
     made.expect("constant bounds")
 }
 
+/// A histogram as the values that were recorded and how often.
+mod recorded {
+    use hdrhistogram::Histogram;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(from: &Histogram<u64>, s: S) -> Result<S::Ok, S::Error> {
+        let counts = from.iter_recorded().map(|at| (at.value_iterated_to(), at.count_at_value()));
+        counts.collect::<Vec<(u64, u64)>>().serialize(s)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Histogram<u64>, D::Error> {
+        let mut histogram = super::histogram();
+        for (value, count) in Vec::<(u64, u64)>::deserialize(d)? {
+            histogram.record_n(value, count).map_err(D::Error::custom)?;
+        }
+        Ok(histogram)
+    }
+}
+
 /// What a stretch came to.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Measure {
     tally: Tally,
     elapsed: Duration,
     cpu: Duration,
     rss: u64,
     note: Option<String>,
-    values: Vec<(&'static str, f64)>,
+    values: Vec<(String, f64)>,
 }
 
 impl Measure {
@@ -153,12 +174,12 @@ impl Measure {
 
     /// A figure that only this row has; not a number where it has not.
     pub fn value(&self, name: &str) -> f64 {
-        self.values.iter().find(|(n, _)| *n == name).map_or(f64::NAN, |(_, value)| *value)
+        self.values.iter().find(|(n, _)| n == name).map_or(f64::NAN, |(_, value)| *value)
     }
 
     /// Adds such a figure.
-    pub fn with_value(mut self, name: &'static str, value: f64) -> Self {
-        self.values.push((name, value));
+    pub fn with_value(mut self, name: &str, value: f64) -> Self {
+        self.values.push((name.to_owned(), value));
         self
     }
 
@@ -217,4 +238,26 @@ pub fn device_reads() -> u64 {
     let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
     let line = io.lines().find_map(|l| l.strip_prefix("read_bytes: "));
     line.and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_measure_of_another_process_says_the_same() {
+        let mut tally = Tally::default();
+        for n in 1..1000 {
+            tally.count(Done { hit: n % 3 == 0, bytes: n });
+            tally.took(Duration::from_nanos(n * n * 977));
+        }
+        let here = Meter::start().finish(tally).with_note("noted".to_owned()).with_value("hit ratio", 0.5);
+        let there: Measure = serde_json::from_str(&serde_json::to_string(&here).unwrap()).unwrap();
+        for quantile in [0.1, 0.5, 0.95, 0.99, 0.999, 1.0] {
+            assert!((here.latency_us(quantile) - there.latency_us(quantile)).abs() < 1e-9);
+        }
+        assert!((here.value("hit ratio") - there.value("hit ratio")).abs() < 1e-9);
+        assert_eq!((here.hits(), here.note(), here.rss()), (there.hits(), there.note(), there.rss()));
+        assert!((here.ops_per_s() - there.ops_per_s()).abs() < 1e-9);
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Result,
-    bench::Bench,
+    client::Client,
     store::{Opened, Peer, Store},
 };
 use bytes::Bytes;
@@ -27,12 +27,22 @@ impl Peer for NaiveFiles {
         false
     }
 
-    fn open(&self, _bench: &Bench, dir: &Path, _capacity: u64, _body: usize) -> Result<Box<dyn Opened>> {
+    fn open(&self, _client: &Client, dir: &Path, _capacity: u64, _body: usize) -> Result<Box<dyn Opened>> {
         for folder in 0..=u8::MAX {
             std::fs::create_dir_all(dir.join(format!("{folder:02x}")))?;
         }
         Ok(Box::new(Files { dir: dir.into(), written: Arc::default() }))
     }
+}
+
+/// Waits until all that the file system of `dir` was given is on stable storage: for caches that have no sync of their own, so
+/// that their inserts end where ours do.
+///
+/// # Errors
+/// Those of the device.
+pub async fn sync_all(dir: &Path) -> Result<()> {
+    let dir = std::fs::File::open(dir)?;
+    Ok(tokio::task::spawn_blocking(move || rustix::fs::syncfs(dir)).await??)
 }
 
 #[derive(Clone, Debug)]
@@ -64,8 +74,7 @@ impl Store for Files {
     }
 
     async fn settle(&self) -> Result<()> {
-        let dir = std::fs::File::open(&self.dir)?;
-        Ok(tokio::task::spawn_blocking(move || rustix::fs::syncfs(dir)).await??)
+        sync_all(&self.dir).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -92,7 +92,7 @@ pub enum Row {
     Bare,
     /// Gets from the page cache, beside the bare loop and the peers
     WarmGet,
-    /// Gets with the page cache dropped, beside fio's direct reads of 4 KiB
+    /// Gets with the page cache dropped, and past it, beside fio's direct reads of 4 and 8 KiB
     ColdGet,
     /// Inserts until all is synced, beside fio's sequential writes and the peers
     InsertSynced,

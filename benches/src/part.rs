@@ -5,6 +5,8 @@ use crate::{
     client::{Client, Pace, Work},
     measure::{Done, resident},
     options::Backends,
+    peer_process,
+    store::Peer,
 };
 use bytes::Bytes;
 use cache_index::{Entry, Flags, Index, Position, SegmentId, Tag};
@@ -32,6 +34,11 @@ pub enum Part {
     Fill(Cache),
     /// Opens a cache
     Open(Cache),
+    /// Is the process of another cache, told what to do line by line
+    Peer {
+        /// Whose
+        name: String,
+    },
     /// Fills an index alone
     Index {
         /// How many
@@ -100,7 +107,7 @@ pub fn start(args: &[&str]) -> Result<Said> {
 /// # Errors
 /// Those of the cache.
 #[expect(clippy::print_stdout, reason = "what it says is read by who started it")]
-pub fn run(part: Part) -> Result<()> {
+pub fn run(part: Part, peers: &[Box<dyn Peer>]) -> Result<()> {
     crate::fd_limit::raise()?;
     let rss_before = resident();
     let begun = Instant::now();
@@ -111,6 +118,7 @@ pub fn run(part: Part) -> Result<()> {
         Ok::<_, crate::Error>(())
     };
     match part {
+        Part::Peer { name } => peer_process::run(peers, &name),
         Part::Index { entries } => {
             let index = filled_index(entries)?;
             say(index.len(), begun)

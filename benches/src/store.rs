@@ -3,8 +3,7 @@
 
 use crate::{
     Result,
-    bench::Bench,
-    client::{Pace, Work},
+    client::{Client, Pace, Work},
     dataset::Dataset,
     measure::{Done, Measure},
     rng::Rng,
@@ -36,7 +35,18 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn close(&self) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// How somebody else's cache is opened.
+/// Those who ask a cache, and for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Crowd<'a> {
+    /// Their threads.
+    pub client: &'a Client,
+    /// How many ask at once.
+    pub tasks: usize,
+    /// The keys and bodies.
+    pub data: &'a Arc<Dataset>,
+}
+
+/// How somebody else's cache is opened, in a process of its own ([`crate::peer_process`]).
 pub trait Peer: fmt::Debug {
     /// As the table shows it.
     fn name(&self) -> &str;
@@ -48,7 +58,7 @@ pub trait Peer: fmt::Debug {
     ///
     /// # Errors
     /// Its own.
-    fn open(&self, bench: &Bench, dir: &Path, capacity: u64, body: usize) -> Result<Box<dyn Opened>>;
+    fn open(&self, client: &Client, dir: &Path, capacity: u64, body: usize) -> Result<Box<dyn Opened>>;
 }
 
 /// An open cache of any kind.
@@ -57,32 +67,32 @@ pub trait Opened {
     ///
     /// # Errors
     /// Those of the cache.
-    fn fill(&self, bench: &Bench, data: &Arc<Dataset>) -> Result<usize>;
+    fn fill(&self, crowd: Crowd<'_>) -> Result<usize>;
 
     /// Gets keys at random until time is up.
     ///
     /// # Errors
     /// Those of the cache.
-    fn gets(&self, bench: &Bench, data: &Arc<Dataset>, pace: Pace) -> Result<Measure>;
+    fn gets(&self, crowd: Crowd<'_>, pace: Pace) -> Result<Measure>;
 
     /// Inserts keys one after another until time is up, then settles; what is missing afterwards counts as dropped and not as
     /// stored.
     ///
     /// # Errors
     /// Those of the cache.
-    fn inserts(&self, bench: &Bench, data: &Arc<Dataset>, pace: Pace) -> Result<Measure>;
+    fn inserts(&self, crowd: Crowd<'_>, pace: Pace) -> Result<Measure>;
 
     /// Gets the keys drawn, and inserts after a miss, until time is up or, with `once`, all draws are done.
     ///
     /// # Errors
     /// Those of the cache.
-    fn requests(&self, bench: &Bench, data: &Arc<Dataset>, draws: &Draws, pace: Pace) -> Result<Measure>;
+    fn requests(&self, crowd: Crowd<'_>, draws: &Draws, pace: Pace) -> Result<Measure>;
 
     /// Ends it.
     ///
     /// # Errors
     /// Those of the cache.
-    fn close(self: Box<Self>, bench: &Bench) -> Result<()>;
+    fn close(self: Box<Self>, client: &Client) -> Result<()>;
 }
 
 /// Which keys are asked for, in order; tasks take them one after another.
@@ -97,63 +107,66 @@ pub struct Draws {
 }
 
 impl<S: Store> Opened for S {
-    fn fill(&self, bench: &Bench, data: &Arc<Dataset>) -> Result<usize> {
+    fn fill(&self, crowd: Crowd<'_>) -> Result<usize> {
         let pace = Pace { time: Duration::from_secs(3600), sampled: true };
-        bench.client.drive(inserting(self, bench, data, false), pace, self.settle())?;
-        kept(self, bench, data, data.entries())
+        crowd.client.drive(inserting(self, crowd, false), pace, self.settle())?;
+        kept(self, crowd, crowd.data.entries())
     }
 
-    fn gets(&self, bench: &Bench, data: &Arc<Dataset>, pace: Pace) -> Result<Measure> {
-        let work = |task| Get { store: self.clone(), data: data.clone(), rng: Rng::new(task) };
-        bench.client.drive((0..bench.options.tasks as u64).map(work).collect(), pace, async { Ok(()) })
+    fn gets(&self, crowd: Crowd<'_>, pace: Pace) -> Result<Measure> {
+        let work = |task| Get { store: self.clone(), data: crowd.data.clone(), rng: Rng::new(task) };
+        crowd.client.drive((0..crowd.tasks as u64).map(work).collect(), pace, async { Ok(()) })
     }
 
-    fn inserts(&self, bench: &Bench, data: &Arc<Dataset>, pace: Pace) -> Result<Measure> {
-        let works = inserting(self, bench, data, true);
+    fn inserts(&self, crowd: Crowd<'_>, pace: Pace) -> Result<Measure> {
+        let works = inserting(self, crowd, true);
         let next = works.first().map(|work| work.next.clone()).unwrap_or_default();
         let begun = Instant::now();
         let mut acknowledged = Duration::ZERO;
-        let measure = bench.client.drive(works, pace, async {
+        let measure = crowd.client.drive(works, pace, async {
             acknowledged = begun.elapsed();
             self.settle().await
         })?;
         let inserted = next.load(Ordering::Relaxed);
-        let there = kept(self, bench, data, inserted.min(data.entries()))?;
-        let share = there as f64 / inserted.min(data.entries()).max(1) as f64;
+        let there = kept(self, crowd, inserted.min(crowd.data.entries()))?;
+        let share = there as f64 / inserted.min(crowd.data.entries()).max(1) as f64;
         Ok(measure
             .with_hits_cut_to(share)
             .with_value("acknowledged/s", inserted as f64 / acknowledged.as_secs_f64())
             .with_note(format!("{:.1} % of what was inserted was dropped", (1.0 - share) * 100.0)))
     }
 
-    fn requests(&self, bench: &Bench, data: &Arc<Dataset>, draws: &Draws, pace: Pace) -> Result<Measure> {
+    fn requests(&self, crowd: Crowd<'_>, draws: &Draws, pace: Pace) -> Result<Measure> {
         let next = Arc::new(AtomicUsize::new(0));
-        let work =
-            |_| Request { store: self.clone(), data: data.clone(), draws: draws.clone(), next: next.clone() };
-        let measure =
-            bench.client.drive((0..bench.options.tasks).map(work).collect(), pace, async { Ok(()) })?;
+        let work = |_| Request {
+            store: self.clone(),
+            data: crowd.data.clone(),
+            draws: draws.clone(),
+            next: next.clone(),
+        };
+        let measure = crowd.client.drive((0..crowd.tasks).map(work).collect(), pace, async { Ok(()) })?;
         let (ratio, ops) = (measure.hit_ratio(), measure.ops_per_s());
         Ok(measure.with_value("hit ratio", ratio).with_value("requests/s", ops))
     }
 
-    fn close(self: Box<Self>, bench: &Bench) -> Result<()> {
-        bench.client.block_on(Store::close(&*self))
+    fn close(self: Box<Self>, client: &Client) -> Result<()> {
+        client.block_on(Store::close(&*self))
     }
 }
 
 /// How many of the first `count` keys are there; all tasks look at once.
-fn kept<S: Store>(store: &S, bench: &Bench, data: &Arc<Dataset>, count: usize) -> Result<usize> {
+fn kept<S: Store>(store: &S, crowd: Crowd<'_>, count: usize) -> Result<usize> {
     let next = Arc::new(AtomicUsize::new(0));
-    let work = |_| Look { store: store.clone(), data: data.clone(), next: next.clone(), count };
+    let work = |_| Look { store: store.clone(), data: crowd.data.clone(), next: next.clone(), count };
     let pace = Pace { time: Duration::from_secs(3600), sampled: true };
-    let measure = bench.client.drive((0..bench.options.tasks).map(work).collect(), pace, async { Ok(()) })?;
+    let measure = crowd.client.drive((0..crowd.tasks).map(work).collect(), pace, async { Ok(()) })?;
     Ok(measure.hits() as usize)
 }
 
-fn inserting<S: Store>(store: &S, bench: &Bench, data: &Arc<Dataset>, wrap: bool) -> Vec<Insert<S>> {
+fn inserting<S: Store>(store: &S, crowd: Crowd<'_>, wrap: bool) -> Vec<Insert<S>> {
     let next = Arc::new(AtomicUsize::new(0));
-    let work = |_| Insert { store: store.clone(), data: data.clone(), next: next.clone(), wrap };
-    (0..bench.options.tasks).map(work).collect()
+    let work = |_| Insert { store: store.clone(), data: crowd.data.clone(), next: next.clone(), wrap };
+    (0..crowd.tasks).map(work).collect()
 }
 
 struct Get<S> {

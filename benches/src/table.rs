@@ -36,7 +36,7 @@ pub fn row(outcome: &Outcome) {
     println!(
         "{:<20} {:<20} {:>11} {:>11} {:>8.0} {p50:>9} {p95:>9} {p99:>9} {p999:>9} {:>8.2} {:>8.0}  {ratios}",
         outcome.row,
-        outcome.variant,
+        outcome.named(),
         count(outcome.ops_per_s),
         count(outcome.hits_per_s),
         outcome.bytes_per_s / mib,

@@ -2,7 +2,8 @@
 
 use benches::{
     Result,
-    bench::Bench,
+    client::Client,
+    naive::sync_all,
     store::{Opened, Peer, Store},
 };
 use bytes::Bytes;
@@ -21,7 +22,7 @@ impl Peer for Cacache {
         false
     }
 
-    fn open(&self, _bench: &Bench, dir: &Path, _capacity: u64, _body: usize) -> Result<Box<dyn Opened>> {
+    fn open(&self, _client: &Client, dir: &Path, _capacity: u64, _body: usize) -> Result<Box<dyn Opened>> {
         Ok(Box::new(ContentFiles(dir.into())))
     }
 }
@@ -43,9 +44,9 @@ impl Store for ContentFiles {
         Ok(())
     }
 
-    /// It syncs nothing and tells of no queue.
+    /// It syncs nothing itself.
     async fn settle(&self) -> Result<()> {
-        Ok(())
+        sync_all(&self.0).await
     }
 
     async fn close(&self) -> Result<()> {

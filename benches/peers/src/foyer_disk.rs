@@ -6,7 +6,8 @@
 
 use benches::{
     Result,
-    bench::Bench,
+    client::Client,
+    naive::sync_all,
     store::{Opened, Peer, Store},
 };
 use bytes::Bytes;
@@ -51,7 +52,7 @@ impl Peer for FoyerDisk {
         true
     }
 
-    fn open(&self, bench: &Bench, dir: &Path, capacity: u64, body: usize) -> Result<Box<dyn Opened>> {
+    fn open(&self, client: &Client, dir: &Path, capacity: u64, body: usize) -> Result<Box<dyn Opened>> {
         let capacity = usize::try_from(capacity)?;
         let device = FsDeviceBuilder::new(dir).with_capacity(capacity).build()?;
         // As many blocks as the cache beside it has segments, as far as a body fits; its own default is 16 MiB.
@@ -75,14 +76,15 @@ impl Peer for FoyerDisk {
             }
             Engine::Psync => builder.with_io_engine_config(PsyncIoEngineConfig::new()),
         };
-        let cache = bench.client.block_on(builder.with_engine_config(config).build())?;
-        Ok(Box::new(Disk { cache, ahead: Arc::default(), writing: Arc::default() }))
+        let cache = client.block_on(builder.with_engine_config(config).build())?;
+        Ok(Box::new(Disk { cache, dir: dir.into(), ahead: Arc::default(), writing: Arc::default() }))
     }
 }
 
 #[derive(Clone)]
 struct Disk {
     cache: HybridCache<String, Bytes>,
+    dir: Arc<Path>,
     /// Bytes inserted since the last wait.
     ahead: Arc<AtomicU64>,
     writing: Arc<Mutex<()>>,
@@ -111,10 +113,10 @@ impl Store for Disk {
         Ok(())
     }
 
-    /// It has no sync: this is when all is given to the kernel.
+    /// It waits for its writes and has no sync: its file system's takes that part.
     async fn settle(&self) -> Result<()> {
         self.cache.storage().wait().await;
-        Ok(())
+        sync_all(&self.dir).await
     }
 
     async fn close(&self) -> Result<()> {

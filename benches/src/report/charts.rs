@@ -63,7 +63,7 @@ fn hit_ratio(outcome: &Outcome) -> f64 {
 
 fn each(outcomes: &[Outcome], figure: impl Fn(&Outcome) -> f64) -> Vec<(String, f64)> {
     let several = outcomes.iter().any(|o| o.row != outcomes[0].row);
-    let name = |o: &Outcome| if several { format!("{} {}", o.row, o.variant) } else { o.variant.clone() };
+    let name = |o: &Outcome| if several { format!("{} {}", o.row, o.named()) } else { o.named() };
     outcomes.iter().map(|o| (name(o), figure(o))).collect()
 }
 

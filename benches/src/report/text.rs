@@ -13,23 +13,24 @@ const HEAD: &str = "# What disk-cache does, beside what the machine allows and w
     row, `cargo xtask bench --list` names them. Nothing here is written by hand.\n\n";
 
 const READING: &str = "## How to read it\n\n\
-    - In a row the candidates take turns, round after round, in one process; figures are medians over the rounds, and a ratio is the \
+    - In a row the candidates take turns, round after round; figures are medians over the rounds, and a ratio is the \
       median of the ratios within each round. `least..most` is the spread over the rounds: where it is wide the machine was busy \
       with other things, and a ratio near its target proves little either way.\n\
     - Hits are counted, not calls. Bodies and keys are made before the clock starts, and are the same for all.\n\
     - Peers: [foyer](https://crates.io/crates/foyer) 0.22, its disk tier alone, through the page cache, with a queue that takes all \
       that comes and a caller that waits for its writes every 16 MiB (the memory that ours takes for writes), so that it drops as little as it can (what it dropped is in the \
-      notes; it has no sync, so its inserts end when the kernel has the bytes, ours when the device has them); \
+      notes; it has no sync, so that its inserts end with one of its file system, as those of the other two do); \
       [cacache](https://crates.io/crates/cacache) 13; and a file for each entry with `tokio::fs`, written aside and renamed, which \
-      verifies and bounds nothing. Only foyer keeps to a capacity. Its io_uring engine polls without rest, and its thread outlives \
-      its close: in a process where it was opened, everything else lacks a core from then on (`top -H`). A row without foyer was \
+      verifies and bounds nothing. Only foyer keeps to a capacity. Each runs in a process of its own, which is stopped while others are \
+      measured: foyer's io_uring engine polls without rest, in a thread that outlives its close (`top -H`). A row without foyer was \
       measured with `--no-peers`.\n\
-    - CPU is that of the whole process, fio's its own.\n\n";
+    - CPU is that of the whole process, a peer's and fio's their own.\n\n";
 
 pub(super) fn page(rows: &[Saved], charts: &[Chart], folder: &str) -> String {
     let mut page = HEAD.to_owned();
     machines(&mut page, rows);
     targets(&mut page, rows);
+    obstacles(&mut page, rows);
     slower(&mut page, rows);
     page.push_str(READING);
     for saved in rows {
@@ -92,6 +93,28 @@ fn targets(page: &mut String, rows: &[Saved]) {
     page.push('\n');
 }
 
+/// What stands in the way of each target that was missed.
+fn obstacles(page: &mut String, rows: &[Saved]) {
+    let missed: Vec<_> = findings(rows).filter(|f| f.met() == Some(false)).collect();
+    if missed.is_empty() {
+        return;
+    }
+    put!(page, "## What stands in the way\n");
+    for finding in missed {
+        put!(
+            page,
+            "- {} {}, {} {} where {} is asked for: {}",
+            finding.row,
+            finding.variant,
+            finding.figure,
+            short(finding.value),
+            finding.bound.map_or_else(String::new, bound_text),
+            finding.why.as_deref().unwrap_or("**not explained where the row is defined**"),
+        );
+    }
+    page.push('\n');
+}
+
 /// Where a peer or a simulated policy does better.
 fn slower(page: &mut String, rows: &[Saved]) {
     put!(page, "## Where others are ahead\n");
@@ -139,7 +162,7 @@ fn row(page: &mut String, saved: &Saved, charts: &[Chart], folder: &str) {
     page.push('\n');
     let noted = saved.outcomes.iter().filter_map(|o| o.note.as_ref().map(|note| (o, note)));
     for (outcome, note) in noted {
-        put!(page, "- {} {}: {note}", outcome.row, named(outcome));
+        put!(page, "- {} {}: {note}", outcome.row, outcome.named());
     }
     for finding in saved.outcomes.iter().flat_map(|o| &o.findings).filter(|f| f.bound.is_none()) {
         let beside = finding.beside.as_ref().map_or_else(String::new, |b| format!(" of {}", b.name));
@@ -155,13 +178,6 @@ fn row(page: &mut String, saved: &Saved, charts: &[Chart], folder: &str) {
     page.push('\n');
 }
 
-fn named(outcome: &Outcome) -> String {
-    match &outcome.at {
-        Some(at) => format!("{}, {} {}", outcome.variant, short(at.value), at.axis),
-        None => outcome.variant.clone(),
-    }
-}
-
 fn line(page: &mut String, o: &Outcome) {
     let [_, _, p50, _, _, p95, p99, p999, _] =
         o.latency_us.map(|us| if us > 0.0 { short(us) } else { "-".to_owned() });
@@ -170,7 +186,7 @@ fn line(page: &mut String, o: &Outcome) {
         page,
         "| {} | {} | {} | {} | {} | {p50} | {p95} | {p99} | {p999} | {} | {} |",
         o.row,
-        named(o),
+        o.named(),
         figure(o.ops_per_s),
         figure(o.hits_per_s),
         figure(o.bytes_per_s / f64::from(1 << 20)),

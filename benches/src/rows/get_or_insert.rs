@@ -9,9 +9,9 @@ use crate::{
     finding::{Bound, Figure},
     lru,
     measure::{Done, Measure},
+    peer_process::PeerProcess,
     rng::Rng,
     rows::cold::floor,
-    store::{Draws, Opened},
     zipf,
 };
 use disk_cache::{ByteSize, DiskCache};
@@ -41,15 +41,15 @@ pub fn run(bench: &Bench, data: &Arc<Dataset>) -> Result<Vec<Outcome>> {
         warm_up(bench, data, &cache, &draws)?;
         caches.push((cache, name, dir));
     }
-    let peers = peers(bench, data, capacity, &draws)?;
+    let mut peers = peers(bench, data, capacity, &draws)?;
+    let named: Vec<_> = peers.iter().map(|peer| (peer.name().to_owned(), peer.is_bounded())).collect();
     let mut group = Vec::new();
-    for (peer, name, _) in &peers {
-        let (mut round, draws) = (0, draws.clone());
+    for (peer, (name, _)) in peers.iter_mut().zip(&named) {
+        let (mut round, draws) = (0, draws.len());
         group.push(Candidate::new("get-or-insert", name, move || {
             round += 1;
             bench.settle()?;
-            let draws = Draws { from: round * 7919 % draws.len(), keys: draws.clone(), count: None };
-            peer.requests(bench, data, &draws, bench.pace(true))
+            peer.requests(round * 7919 % draws, None, bench.pace(true))
         }));
     }
     for (cache, name, _) in &caches {
@@ -59,7 +59,7 @@ pub fn run(bench: &Bench, data: &Arc<Dataset>) -> Result<Vec<Outcome>> {
             round += 1;
             round_of(bench, &data, cache, &draws, round, reference)
         });
-        for (n, (_, name, bounded)) in peers.iter().enumerate() {
+        for (n, (name, bounded)) in named.iter().enumerate() {
             candidate = if name.starts_with("foyer") {
                 candidate.target(n, OPS, Bound::AtLeast(1.0)).target(n, RATIO, Bound::AtLeast(1.0))
             } else if *bounded {
@@ -72,7 +72,7 @@ pub fn run(bench: &Bench, data: &Arc<Dataset>) -> Result<Vec<Outcome>> {
         group.push(candidate.within(OPS, least).within(Figure::P95, p95));
     }
     let outcomes = compare(group, bench.options.rounds)?;
-    peers.into_iter().try_for_each(|(peer, ..)| peer.close(bench))?;
+    peers.into_iter().try_for_each(PeerProcess::close)?;
     for (cache, _, dir) in caches {
         bench.close(&cache)?;
         std::fs::remove_dir_all(dir)?;
@@ -83,20 +83,15 @@ pub fn run(bench: &Bench, data: &Arc<Dataset>) -> Result<Vec<Outcome>> {
 const OPS: Figure = Figure::Value("requests/s");
 const RATIO: Figure = Figure::Value("hit ratio");
 
-/// A cache, its name, and whether it keeps to the capacity.
-type OpenPeer = (Box<dyn Opened>, String, bool);
-
 /// Each peer with the same capacity, turned over about twice.
-fn peers(bench: &Bench, data: &Arc<Dataset>, capacity: u64, draws: &Arc<[u32]>) -> Result<Vec<OpenPeer>> {
+fn peers(bench: &Bench, data: &Arc<Dataset>, capacity: u64, draws: &[u32]) -> Result<Vec<PeerProcess>> {
     let mut peers = Vec::new();
     for peer in bench.peers() {
         let dir = bench.path(format!("get-or-insert-peer-{}", peers.len()));
-        std::fs::create_dir_all(&dir)?;
-        let opened = peer.open(bench, &dir, capacity, data.size())?;
+        let mut opened = bench.start(peer, dir, capacity, data, draws)?;
         let pace = Pace { time: Duration::from_secs(20), sampled: true };
-        let draws = Draws { keys: draws.clone(), from: 0, count: Some(data.entries() * 8) };
-        opened.requests(bench, data, &draws, pace)?;
-        peers.push((opened, peer.name().to_owned(), peer.is_bounded()));
+        opened.requests(0, Some(data.entries() * 8), pace)?;
+        peers.push(opened);
     }
     Ok(peers)
 }

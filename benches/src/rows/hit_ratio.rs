@@ -63,9 +63,11 @@ fn compare_at(bench: &Bench, skew: f64, scans: bool) -> Result<Vec<Outcome>> {
     let (data, draws) = (&data, &draws);
     for peer in bench.peers().filter(|peer| peer.is_bounded()) {
         group.push(Candidate::new(row, peer.name(), move || {
-            let dir = bench.path("hit-ratio");
-            std::fs::create_dir_all(&dir)?;
-            replay(bench, peer.open(bench, &dir, capacity, 4096)?, data, draws)
+            let mut cache = bench.start(peer, bench.path("hit-ratio"), capacity, data, draws)?;
+            let measure = replay(draws.len(), |from, count, pace| cache.requests(from, Some(count), pace))?;
+            cache.close()?;
+            std::fs::remove_dir_all(bench.path("hit-ratio"))?;
+            Ok(measure)
         }));
     }
     let peers = group.len();
@@ -79,7 +81,14 @@ fn compare_at(bench: &Bench, skew: f64, scans: bool) -> Result<Vec<Outcome>> {
             if admission {
                 builder = builder.admission(Arc::new(SecondHit::new(keys)));
             }
-            replay(bench, Box::new(bench.client.block_on(builder.open())?), data, draws)
+            let cache = bench.client.block_on(builder.open())?;
+            let measure = replay(draws.len(), |from, count, pace| {
+                let draws = Draws { keys: draws.clone(), from, count: Some(count) };
+                cache.requests(bench.crowd(data), &draws, pace)
+            })?;
+            bench.close(&cache)?;
+            std::fs::remove_dir_all(bench.path("hit-ratio"))?;
+            Ok(measure)
         };
         let mut candidate = Candidate::new(row, name, ours).against(0, RATIO).against(1, RATIO);
         for n in 2..peers {
@@ -96,15 +105,11 @@ fn compare_at(bench: &Bench, skew: f64, scans: bool) -> Result<Vec<Outcome>> {
 }
 
 /// Warm-up with the first half, counted in the second, as in the simulations.
-fn replay(bench: &Bench, cache: Box<dyn Opened>, data: &Arc<Dataset>, draws: &Arc<[u32]>) -> Result<Measure> {
-    let half = draws.len() / 2;
+fn replay(draws: usize, mut requests: impl FnMut(usize, usize, Pace) -> Result<Measure>) -> Result<Measure> {
+    let half = draws / 2;
     let pace = Pace { time: Duration::from_secs(60), sampled: true };
-    let part = |from| Draws { keys: draws.clone(), from, count: Some(half) };
-    cache.requests(bench, data, &part(0), pace)?;
-    let measure = cache.requests(bench, data, &part(half), pace)?;
-    cache.close(bench)?;
-    std::fs::remove_dir_all(bench.path("hit-ratio"))?;
-    Ok(measure)
+    requests(0, half, pace)?;
+    requests(half, half, pace)
 }
 
 fn said(ratio: f64) -> Measure {

@@ -66,11 +66,10 @@ pub fn run(bench: &Bench, data: &Arc<Dataset>) -> Result<Vec<Outcome>> {
 
 fn inserts_of(bench: &Bench, data: &Arc<Dataset>, peer: &dyn Peer) -> Result<Measure> {
     let dir = bench.path("peer-inserts");
-    fs::create_dir_all(&dir)?;
-    let opened = peer.open(bench, &dir, 6 << 30, data.size())?;
+    let mut opened = bench.start(peer, dir.clone(), 6 << 30, data, &[])?;
     bench.settle()?;
-    let measure = opened.inserts(bench, data, bench.pace(true))?;
-    opened.close(bench)?;
+    let measure = opened.inserts(bench.pace(true))?;
+    opened.close()?;
     fs::remove_dir_all(&dir)?;
     Ok(measure)
 }

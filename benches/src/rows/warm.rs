@@ -10,9 +10,8 @@ use crate::{
     finding::{Bound, Figure},
     measure::{Done, Measure},
     options::Row,
+    peer_process::PeerProcess,
     rng::Rng,
-    store::Opened,
-    table,
 };
 use disk_cache::{CacheKey, DiskCache};
 use std::sync::Arc;
@@ -30,10 +29,15 @@ pub fn run(bench: &Bench, data: &Arc<Dataset>, filled: &[Filled]) -> Result<Vec<
         })
         .collect();
     let Some(first) = filled.first() else { return Ok(Vec::new()) };
-    let peers = if bench.options.wants(Row::WarmGet) { filled_peers(bench, data)? } else { Vec::new() };
+    let mut peers = if bench.options.wants(Row::WarmGet) { filled_peers(bench, data)? } else { Vec::new() };
+    let names: Vec<_> = peers.iter().map(|(peer, _)| peer.name().to_owned()).collect();
     let mut group = vec![Candidate::new("bare", "2 threads", || first.records.read_bare(bench.pace(true)))];
-    for (peer, name) in &peers {
-        group.push(Candidate::new("warm-get", name, || peer.gets(bench, data, bench.pace(true))));
+    for ((peer, kept), name) in peers.iter_mut().zip(&names) {
+        let share = 100.0 * *kept as f64 / data.entries() as f64;
+        group.push(Candidate::new("warm-get", name, move || {
+            let measure = peer.gets(bench.pace(true))?;
+            Ok(measure.with_note(format!("{share:.1} % of the entries are there; only hits count")))
+        }));
     }
     if bench.options.wants(Row::WarmGet) {
         for filled in filled {
@@ -46,7 +50,7 @@ pub fn run(bench: &Bench, data: &Arc<Dataset>, filled: &[Filled]) -> Result<Vec<
                     .within(Figure::P99, Bound::AtMost(20.0))
                     .against(0, Figure::Cpu);
                 if !keep {
-                    for (n, (_, name)) in peers.iter().enumerate() {
+                    for (n, name) in names.iter().enumerate() {
                         candidate = match name.as_str() {
                             "foyer io_uring" => candidate.target(n + 1, Figure::Hits, Bound::AtLeast(2.5)),
                             _ => candidate.against(n + 1, Figure::Hits),
@@ -58,25 +62,20 @@ pub fn run(bench: &Bench, data: &Arc<Dataset>, filled: &[Filled]) -> Result<Vec<
         }
     }
     let outcomes = compare(group, bench.options.rounds)?;
-    peers.into_iter().try_for_each(|(peer, _)| peer.close(bench))?;
+    peers.into_iter().try_for_each(|(peer, _)| peer.close())?;
     Ok(outcomes)
 }
 
-/// Each peer with the whole dataset in it.
-fn filled_peers(bench: &Bench, data: &Arc<Dataset>) -> Result<Vec<(Box<dyn Opened>, String)>> {
+/// Each peer with the whole dataset in it, or as much as it kept.
+fn filled_peers(bench: &Bench, data: &Arc<Dataset>) -> Result<Vec<(PeerProcess, usize)>> {
     let mut peers = Vec::new();
     for peer in bench.peers() {
         let dir = bench.path(format!("peer-{}", peers.len()));
-        std::fs::create_dir_all(&dir)?;
         // Room for entries that take twice their size.
         let capacity = (data.entries() * (data.size() * 2 + 8192)) as u64 + (256 << 20);
-        let opened = peer.open(bench, &dir, capacity, data.size())?;
-        let kept = opened.fill(bench, data)?;
-        if kept < data.entries() {
-            let share = 100.0 * kept as f64 / data.entries() as f64;
-            table::line(&format!("{}: {share:.1} % of the entries are there; only hits count", peer.name()));
-        }
-        peers.push((opened, peer.name().to_owned()));
+        let mut opened = bench.start(peer, dir, capacity, data, &[])?;
+        let kept = opened.fill()?;
+        peers.push((opened, kept));
     }
     Ok(peers)
 }

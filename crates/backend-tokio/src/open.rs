@@ -14,7 +14,8 @@ const CREATE_TRIES: usize = 16;
 /// Opens `path` as `mode` says. A file that this call made and could not reserve room for is removed again.
 ///
 /// # Errors
-/// Those of the file system; `InvalidInput` for a reservation in a file that is opened to read only.
+/// Those of the file system; `InvalidInput` for a reservation in a file that is opened to read only; `Unsupported` where
+/// the platform has no direct files.
 pub(crate) fn open(path: &Path, mode: OpenMode) -> io::Result<DiskFile> {
     let writable = mode.write || mode.create || mode.create_new;
     if mode.preallocate.is_some() && !writable {
@@ -22,6 +23,9 @@ pub(crate) fn open(path: &Path, mode: OpenMode) -> io::Result<DiskFile> {
             io::ErrorKind::InvalidInput,
             "room is reserved only in a file opened to write",
         ));
+    }
+    if mode.direct && cfg!(not(target_os = "linux")) {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "files bypass the page cache on Linux only"));
     }
     let (file, made) = open_or_make(path, mode, options(mode, writable))?;
     if let Some(len) = mode.preallocate
@@ -32,7 +36,7 @@ pub(crate) fn open(path: &Path, mode: OpenMode) -> io::Result<DiskFile> {
         }
         return Err(failed);
     }
-    Ok(DiskFile::new(file, mode.direct && cfg!(target_os = "linux")))
+    Ok(DiskFile::new(file, mode.direct))
 }
 
 fn options(mode: OpenMode, writable: bool) -> OpenOptions {

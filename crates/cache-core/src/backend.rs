@@ -56,7 +56,8 @@ pub struct OpenMode {
     /// Reserve this many bytes at once and make the file that long, so that a full disk shows here and not in the middle
     /// of a flush. A file made by a call that then fails here is removed again.
     pub preallocate: Option<u64>,
-    /// Bypass the page cache: offset, length and buffer address are multiples of 4096 then ([`aligned_buf`]).
+    /// Bypass the page cache: offset, length and buffer address are multiples of 4096 then ([`aligned_buf`]). What was written
+    /// through another handle before is read all the same.
     pub direct: bool,
 }
 
@@ -130,7 +131,8 @@ pub trait DiskBackend: Send + Sync + 'static {
     /// Opens a file.
     ///
     /// # Errors
-    /// Those of the file system; `StorageFull` where `preallocate` finds no room.
+    /// Those of the file system; `StorageFull` where `preallocate` finds no room; `InvalidInput` or `Unsupported` where
+    /// the file system or the platform has no `direct`.
     fn open(&self, path: &Path, mode: OpenMode) -> impl Future<Output = io::Result<Self::File>> + Send;
 
     /// Length in bytes.

@@ -48,6 +48,11 @@ pub struct Config {
     /// What to do about a superblock that does not read.
     #[serde(default)]
     pub on_damage: OnDamage,
+    /// Read past the page cache (`O_DIRECT`), so that the memory is left to others: every get is a read of the device then,
+    /// also of what was read a moment ago. Each open file takes two descriptors. Written pages are dropped once they are
+    /// synced. Linux only, and only where the file system has such reads: refused elsewhere.
+    #[serde(default)]
+    pub direct_io: bool,
 }
 
 /// Shortest and longest segment that may be asked for.
@@ -74,6 +79,7 @@ impl Config {
             min_free_space: default_min_free_space(),
             max_write_amplification: default_max_write_amplification(),
             on_damage: OnDamage::default(),
+            direct_io: false,
         }
     }
 

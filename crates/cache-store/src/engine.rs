@@ -3,6 +3,7 @@
 use crate::{
     commit::Debts,
     counters::Counters,
+    direct::DirectReads,
     inflight::Inflight,
     insert::check_key,
     log::Log,
@@ -31,7 +32,7 @@ use tokio::runtime::Handle;
 
 /// A disk cache over a backend. Cheap to clone; see [`Cache`] and the facade `disk-cache` for what the verbs promise.
 pub struct Engine<B: DiskBackend> {
-    pub(crate) shared: Arc<Shared<B>>,
+    pub(crate) shared: Arc<Shared<DirectReads<B>>>,
 }
 
 impl<B: DiskBackend> Clone for Engine<B> {
@@ -59,6 +60,7 @@ impl<B: DiskBackend> Engine<B> {
     pub async fn open(config: Config, clock: Arc<dyn Clock>, backend: B, handle: Handle) -> Result<Self> {
         let begun = Instant::now();
         config.validate()?;
+        let backend = DirectReads::new(backend, &config).await?;
         let claimed = claim(&backend, &config, &*clock).await?;
         let limits = Limits::new(&config, claimed.superblock.segment_size);
         let recovered = recover(&backend, &claimed, &config, limits).await?;
@@ -212,7 +214,7 @@ impl<B: DiskBackend> Engine<B> {
     }
 
     #[cfg(test)]
-    pub(crate) fn shared(&self) -> &Arc<Shared<B>> {
+    pub(crate) fn shared(&self) -> &Arc<Shared<DirectReads<B>>> {
         &self.shared
     }
 

@@ -5,6 +5,7 @@
 //! and is forgotten.
 
 use crate::{
+    direct::DirectReads,
     engine::Engine,
     growth::Following,
     inflight::{Flight, Phase},
@@ -36,8 +37,8 @@ impl std::error::Error for Gone {}
 /// What a fetch is given: it says once what came of it. Dropped without a word, the next waiter's fetch runs when this one
 /// has returned.
 pub struct Fill<B: DiskBackend> {
-    shared: Arc<Shared<B>>,
-    flight: Arc<Flight<B>>,
+    shared: Arc<Shared<DirectReads<B>>>,
+    flight: Arc<Flight<DirectReads<B>>>,
 }
 
 impl<B: DiskBackend> fmt::Debug for Fill<B> {

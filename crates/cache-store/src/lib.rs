@@ -10,6 +10,7 @@ mod checkpoint;
 mod commit;
 mod counters;
 mod debt;
+mod direct;
 mod engine;
 mod failure;
 mod fetch;

@@ -6,6 +6,7 @@
 //! [`Error::WriterAborted`]. A piece is taken by a `write` in its last step, behind every await.
 
 use crate::{
+    direct::DirectReads,
     engine::Engine,
     format::{object::CHUNK, record::half_digest},
     growth::Following,
@@ -40,11 +41,11 @@ enum Fate {
 
 /// A streaming insert. Dropped without [`EntryWriter::commit`], it leaves nothing and fails its followers.
 pub struct EntryWriter<B: DiskBackend> {
-    shared: Arc<Shared<B>>,
-    flight: Arc<Flight<B>>,
-    draft: Draft<B>,
+    shared: Arc<Shared<DirectReads<B>>>,
+    flight: Arc<Flight<DirectReads<B>>>,
+    draft: Draft<DirectReads<B>>,
     options: InsertOptions,
-    object: Option<GrowingObject<B>>,
+    object: Option<GrowingObject<DirectReads<B>>>,
     fate: Fate,
     feeding: bool,
 }
@@ -120,15 +121,17 @@ impl<B: DiskBackend> Shared<B> {
         self.inflight.enter(&flight);
         Ok((flight, true))
     }
+}
 
+impl<B: DiskBackend> Shared<DirectReads<B>> {
     /// The flight begins to write.
     ///
     /// # Errors
     /// [`Error::Closed`].
     pub(crate) fn begin_write(
         self: &Arc<Self>,
-        flight: Arc<Flight<B>>,
-        mut draft: Draft<B>,
+        flight: Arc<Flight<DirectReads<B>>>,
+        mut draft: Draft<DirectReads<B>>,
         options: InsertOptions,
     ) -> Result<EntryWriter<B>> {
         draft.header.entry_id = flight.id.0;
@@ -225,7 +228,7 @@ impl<B: DiskBackend> EntryWriter<B> {
     }
 
     /// Gives the record its place; or says why not.
-    async fn place(&mut self) -> Result<Placed<B>, Result<Inserted>> {
+    async fn place(&mut self) -> Result<Placed<DirectReads<B>>, Result<Inserted>> {
         match &self.fate {
             Fate::Stored if self.flight.is_doomed() => return Err(Ok(Inserted::Superseded)),
             Fate::Stored => {}

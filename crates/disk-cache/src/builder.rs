@@ -97,6 +97,12 @@ impl Builder {
         self
     }
 
+    /// Reads past the page cache, so that the memory is left to others.
+    pub fn direct_io(mut self, direct: bool) -> Self {
+        self.config.direct_io = direct;
+        self
+    }
+
     /// Where the time comes from.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;

@@ -64,6 +64,8 @@ fn main() -> ExitCode {
         a_buffered_insert_allocates_a_few_times_and_no_more_for_a_longer_body
         a_cold_get_is_one_read_of_exactly_its_record
         a_warm_get_asks_the_page_cache_once_and_the_backend_never
+        a_get_past_the_page_cache_never_asks_it_and_reads_the_blocks_of_its_record_once
+        a_large_body_past_the_page_cache_is_read_in_whole_blocks_and_no_more_often
         a_get_of_what_is_still_in_memory_makes_no_call
         a_miss_makes_no_call
         an_expired_or_purged_entry_is_a_miss_without_a_call

@@ -19,6 +19,8 @@ mod backends;
 mod clocks;
 #[path = "portable/configs.rs"]
 mod configs;
+#[path = "portable/direct.rs"]
+mod direct;
 #[path = "portable/dirs.rs"]
 mod dirs;
 #[path = "portable/fixtures.rs"]
@@ -39,6 +41,7 @@ mod runtimes;
 use backends::*;
 use clocks::*;
 use configs::*;
+use direct::*;
 use dirs::*;
 use fixtures::*;
 use keys::*;
@@ -139,6 +142,9 @@ fn main() -> ExitCode {
         a_cache_is_set_up_from_a_toml_file
         a_duration_below_a_millisecond_survives_being_written_and_read
         sizes_beyond_32_bits_are_kept_exactly
+        bodies_of_every_length_come_back_past_the_page_cache_and_after_a_restart
+        ranges_of_a_large_body_come_back_past_the_page_cache
+        a_crash_past_the_page_cache_is_recovered_with_and_without_it
         bytes_beyond_four_gib_lie_where_they_were_written
         a_file_longer_than_four_gib_tells_its_length_and_is_cut_there
         the_page_cache_is_asked_beyond_four_gib

@@ -4,6 +4,7 @@
 //! each, with a runtime of its own, for a test binary without the usual harness.
 
 mod cancel;
+mod direct;
 mod dirs;
 mod files;
 mod names;
@@ -64,6 +65,10 @@ pub fn cases<B: DiskBackend>() -> Vec<Case<B>> {
             set_len_cuts_and_extends_with_zeros
             two_handles_see_the_same_bytes
             a_lock_has_one_holder_until_its_last_clone_is_dropped;
+        direct:
+            a_direct_file_is_refused_or_read_to_its_odd_end
+            a_direct_file_is_refused_or_gives_what_was_just_written_through_another_handle
+            a_direct_file_is_refused_or_never_answered_from_the_page_cache;
         names:
             an_open_handle_reads_on_after_remove
             an_open_handle_follows_a_rename

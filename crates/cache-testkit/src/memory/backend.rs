@@ -19,12 +19,15 @@ use std::{
     },
 };
 
+/// What direct operations are multiples of.
+const BLOCK: u64 = 4096;
+
 type Hook = Arc<dyn Fn(&MemoryOp, Phase) + Send + Sync>;
 
 /// Files in memory. Clones share them; [`fork`](Self::fork) copies them.
 ///
 /// Page-cache reads answer nothing unless [`answer_cached_reads`](Self::answer_cached_reads) says so, so that a modelled run
-/// takes the same way as one on a cold disk.
+/// takes the same way as one on a cold disk. Direct handles take aligned operations only, as on a disk.
 #[derive(Clone, Default)]
 pub struct MemoryBackend {
     world: Arc<Mutex<World>>,
@@ -34,6 +37,7 @@ pub struct MemoryBackend {
 #[derive(Default)]
 struct Settings {
     cached_reads: AtomicBool,
+    no_direct: AtomicBool,
     /// Free bytes to report, plus one; 0 is "does not tell".
     free_space: AtomicU64,
     hook: RwLock<Option<Hook>>,
@@ -71,6 +75,11 @@ impl MemoryBackend {
     /// Whether `try_read_cached` answers, as if every byte were in the page cache.
     pub fn answer_cached_reads(&self, answers: bool) {
         self.settings.cached_reads.store(answers, Ordering::Relaxed);
+    }
+
+    /// Whether a direct open is refused from now on, as by a file system that has none.
+    pub fn refuse_direct(&self, refuses: bool) {
+        self.settings.no_direct.store(refuses, Ordering::Relaxed);
     }
 
     /// What `free_space` answers; at first `None`.
@@ -166,7 +175,11 @@ impl MemoryBackend {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         check_range(mode.preallocate.unwrap_or(0), 0)?;
-        let handle = |world: &mut World, ino| MemoryFile::new(&self.world, world, ino, path, writable);
+        if mode.direct && self.settings.no_direct.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let may = (writable, mode.direct);
+        let handle = |world: &mut World, ino| MemoryFile::new(&self.world, world, ino, path, may);
         let existing = {
             let mut world = self.world.lock();
             match world.names.get(path) {
@@ -215,6 +228,12 @@ fn check_range(offset: u64, len: u64) -> io::Result<()> {
     }
 }
 
+/// What a disk asks of operations that bypass the page cache.
+fn check_aligned(file: &MemoryFile, offset: u64, len: u64, place: usize) -> io::Result<()> {
+    let aligned = [offset, len, place as u64].iter().all(|n| n.is_multiple_of(BLOCK));
+    if aligned || !file.handle().direct { Ok(()) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}
+
 fn need_writable(file: &MemoryFile) -> io::Result<()> {
     if file.handle().writable { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
 }
@@ -245,7 +264,12 @@ impl DiskBackend for MemoryBackend {
     }
 
     async fn read_at(&self, file: &MemoryFile, mut buf: BytesMut, len: usize, offset: u64) -> BufResult {
-        let read = check_range(offset, len as u64)
+        if let Err(e) = check_range(offset, len as u64) {
+            return (Err(e), buf);
+        }
+        buf.reserve(len);
+        let place = buf.as_ptr() as usize + buf.len();
+        let read = check_aligned(file, offset, len as u64, place)
             .map(|()| self.world.lock().inode(file.handle().ino).read(offset, len, &mut buf));
         (read, buf)
     }
@@ -257,7 +281,7 @@ impl DiskBackend for MemoryBackend {
         len: usize,
         offset: u64,
     ) -> io::Result<usize> {
-        if !self.settings.cached_reads.load(Ordering::Relaxed) {
+        if file.handle().direct || !self.settings.cached_reads.load(Ordering::Relaxed) {
             return Ok(0);
         }
         check_range(offset, len as u64)?;
@@ -268,6 +292,9 @@ impl DiskBackend for MemoryBackend {
         need_writable(file)?;
         let len = bufs.iter().map(|b| b.len() as u64).sum();
         check_range(offset, len)?;
+        for buf in &bufs {
+            check_aligned(file, offset, buf.len() as u64, buf.as_ptr() as usize)?;
+        }
         let handle = file.handle();
         self.change(&MemoryOp::Write { path: handle.path.clone(), offset, len }, |world| {
             world.inode_mut(handle.ino).write(&bufs, offset);

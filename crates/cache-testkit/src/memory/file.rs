@@ -16,6 +16,7 @@ pub(super) struct Handle {
     pub(super) ino: Ino,
     pub(super) id: u64,
     pub(super) writable: bool,
+    pub(super) direct: bool,
     pub(super) path: PathBuf,
     world: Arc<Mutex<World>>,
 }
@@ -26,12 +27,12 @@ impl MemoryFile {
         locked: &mut World,
         ino: Ino,
         path: &Path,
-        writable: bool,
+        (writable, direct): (bool, bool),
     ) -> Self {
         let id = locked.process.next_handle;
         locked.process.next_handle += 1;
         *locked.process.open.entry(ino).or_default() += 1;
-        Self(Arc::new(Handle { ino, id, writable, path: path.to_owned(), world: world.clone() }))
+        Self(Arc::new(Handle { ino, id, writable, direct, path: path.to_owned(), world: world.clone() }))
     }
 
     pub(super) fn handle(&self) -> &Handle {

@@ -43,6 +43,46 @@ pub(crate) async fn a_warm_get_asks_the_page_cache_once_and_the_backend_never(ri
     }
 }
 
+pub(crate) async fn a_get_past_the_page_cache_never_asks_it_and_reads_the_blocks_of_its_record_once(
+    mut rig: Rig,
+) {
+    rig.disk.answer_cached_reads(true);
+    rig.config.direct_io = true;
+    let engine = rig.open().await;
+    for n in 0..20 {
+        engine.insert_with(&key(n), body(n, 1, 4096), at(Durability::Written)).await.unwrap();
+    }
+    rig.calls().await;
+    for n in 0..20 {
+        let hit = engine.get(&key(n)).await.unwrap().unwrap();
+        assert_eq!(hit.bytes().await.unwrap(), body(n, 1, 4096));
+        let calls = rig.calls().await;
+        assert_eq!(
+            (calls.count(Verb::Read), calls.0.len()),
+            (1, 1),
+            "one read, and the page cache not asked"
+        );
+        let read = calls.of(Verb::Read)[0].clone();
+        assert!(read.offset.is_multiple_of(4096) && read.len.is_multiple_of(4096));
+        let record = hit.disk_size().next_multiple_of(8) - 64;
+        assert!(read.len < record + 2 * 4096, "the blocks that the record lies in: {}", read.len);
+    }
+    assert_eq!(engine.stats().fast_reads, 0);
+}
+
+pub(crate) async fn a_large_body_past_the_page_cache_is_read_in_whole_blocks_and_no_more_often(mut rig: Rig) {
+    rig.disk.answer_cached_reads(true);
+    rig.config.direct_io = true;
+    let engine = rig.open().await;
+    engine.insert_with(&key(1), body(1, 1, LARGE + 1), at(Durability::Synced)).await.unwrap();
+    let hit = engine.get(&key(1)).await.unwrap().unwrap();
+    rig.calls().await;
+    assert_eq!(hit.bytes().await.unwrap(), body(1, 1, LARGE + 1));
+    let calls = rig.calls().await;
+    assert_eq!((calls.count(Verb::Read), calls.count(Verb::ReadCached)), (4, 0));
+    assert_eq!(calls.bytes(Verb::Read), LARGE as u64 + 4096);
+}
+
 pub(crate) async fn a_get_of_what_is_still_in_memory_makes_no_call(rig: Rig) {
     let engine = rig.open().await;
     engine.insert(&key(1), body(1, 1, 4096)).await.unwrap();

@@ -18,6 +18,7 @@ fn another() -> Config {
     config.min_free_space = ByteSize::bytes_of(1);
     config.max_write_amplification = 1.25;
     config.on_damage = OnDamage::Recreate;
+    config.direct_io = true;
     config
 }
 
