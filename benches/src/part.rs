@@ -3,6 +3,7 @@
 use crate::{
     Result,
     client::{Client, Pace, Work},
+    http,
     measure::{Done, resident},
     options::Backends,
 };
@@ -12,6 +13,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use disk_cache::{ByteSize, CacheKey, DiskCache};
 use serde::{Deserialize, Serialize};
 use std::{
+    ffi::OsString,
+    net::SocketAddr,
     path::PathBuf,
     process::Command,
     sync::{
@@ -32,6 +35,19 @@ pub enum Part {
     Fill(Cache),
     /// Opens a cache
     Open(Cache),
+    /// Sends bodies to proxies
+    Origin {
+        /// Where it listens
+        addr: SocketAddr,
+        /// Bytes of the longest body
+        longest: usize,
+    },
+    /// Runs a program until standard input ends
+    Hold {
+        /// The program with its arguments
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
     /// Fills an index alone
     Index {
         /// How many
@@ -111,6 +127,8 @@ pub fn run(part: Part) -> Result<()> {
         Ok::<_, crate::Error>(())
     };
     match part {
+        Part::Origin { addr, longest } => Client::start()?.block_on(http::origin::serve(addr, longest)),
+        Part::Hold { command } => http::held::hold(&command),
         Part::Index { entries } => {
             let index = filled_index(entries)?;
             say(index.len(), begun)

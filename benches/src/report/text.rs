@@ -97,7 +97,7 @@ fn slower(page: &mut String, rows: &[Saved]) {
     put!(page, "## Where others are ahead\n");
     let more_is_better =
         |f: &&Finding| ["hits/s", "MiB/s", "requests/s", "hit ratio"].contains(&f.figure.as_str());
-    let others = ["foyer", "cacache", "tokio::fs", "simulated", "plain files"];
+    let others = ["foyer", "cacache", "tokio::fs", "simulated", "plain files", "nginx"];
     let of_others =
         |f: &&Finding| f.beside.as_ref().is_some_and(|b| others.iter().any(|o| b.name.contains(o)));
     let behind: Vec<_> =
