@@ -42,14 +42,13 @@ impl Program {
     /// All that can be had; says aloud which cannot, and why. nginx comes first: the others are held against it.
     pub fn all(bench: &Bench) -> Vec<Self> {
         let options = &bench.options;
-        let built = |kind, name: &str, path: &Option<PathBuf>, option: &str| match path {
-            Some(path) => Some(Self { name: name.to_owned(), kind, path: path.clone() }),
-            None => {
-                table::line(&format!(
-                    "SKIPPED: {name}: {option} does not say where it is (cargo xtask bench builds it)"
-                ));
-                None
-            }
+        let built = |kind, name: &str, path: &Option<PathBuf>, option: &str| {
+            let Some(path) = path.clone() else {
+                let why = format!("{option} does not say where it is (cargo xtask bench builds it)");
+                table::line(&format!("SKIPPED: {name}: {why}"));
+                return None;
+            };
+            Some(Self { name: name.to_owned(), kind, path })
         };
         let nginx = nginx_version().map(|version| Self {
             name: format!("nginx {version}"),

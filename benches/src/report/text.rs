@@ -24,6 +24,9 @@ const READING: &str = "## How to read it\n\n\
       verifies and bounds nothing. Only foyer keeps to a capacity. Its io_uring engine polls without rest, and its thread outlives \
       its close: in a process where it was opened, everything else lacks a core from then on (`top -H`). A row without foyer was \
       measured with `--no-peers`.\n\
+    - Proxies: nginx with a worker for each processor, `sendfile`, `open_file_cache` and kept connections, its cache beside the others' \
+      on the same disk; the client and the origin take their share of the same processors, so that `origin, no proxy` is what is left \
+      of the machine without a proxy. CPU there is the client's; that of the proxy stands below the table.\n\
     - CPU is that of the whole process, fio's its own.\n\n";
 
 pub(super) fn page(rows: &[Saved], charts: &[Chart], folder: &str) -> String {
