@@ -97,17 +97,16 @@ fn herd(bench: &Bench, origin: &Origin, bodies: &Bodies, proxy: &Proxy, clients:
         let (_, peak) = proxy.held.memory();
         all.sort_by_key(|seen| seen.first);
         let leader = all.iter().find(|seen| seen.cache == "MISS").or(all.first()).ok_or("no clients")?.first;
-        let lag = |share: usize| {
-            let first = all[(all.len() - 1) * share / 100].first;
-            first.saturating_duration_since(leader).as_secs_f64() * 1e3
-        };
+        let since = |moment: Instant| moment.duration_since(started).as_secs_f64() * 1e3;
+        // Below zero for those that are served before the leader is.
+        let lag = |share: usize| since(all[(all.len() - 1) * share / 100].first) - since(leader);
         let joined = all.iter().filter(|seen| seen.cache == "JOINED").count();
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         let note = format!(
             "{clients} clients, {LEN} bytes each, all equal; the origin was asked {asked} times; {joined} joined; the first byte \
              came {:.1} ms after they asked, to the others {:.1} ms (median), {:.1} ms (99 of 100), {:.1} ms (last) after that; \
              memory {:.0} MiB before, {:.0} at the peak",
-            leader.duration_since(started).as_secs_f64() * 1e3,
+            since(leader),
             lag(50),
             lag(99),
             lag(100),

@@ -242,10 +242,10 @@ impl<B: DiskBackend> Driver<B> {
 /// What a key is stored with: even keys have a tag, every third a label.
 fn described(key: usize) -> InsertOptions {
     let mut options = InsertOptions::new();
-    if key % 2 == 0 {
+    if key.is_multiple_of(2) {
         options = options.tag("even");
     }
-    if key % 3 == 0 {
+    if key.is_multiple_of(3) {
         options = options.label(format!("label-{key}"));
     }
     options

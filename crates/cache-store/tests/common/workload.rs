@@ -49,7 +49,7 @@ fn action(rng: &mut Rng, keys: u64) -> Action {
 /// All that keeps a stream of the key out, durably.
 pub(crate) fn overtakers(key: usize) -> Vec<Action> {
     let namespace = Bytes::from_static(b"ns");
-    let seen = if key % 3 == 0 { "label" } else { "path" };
+    let seen = if key.is_multiple_of(3) { "label" } else { "path" };
     let prefix = format!("{seen}-{key}").into();
     let mut scopes = vec![
         PurgeScope::All,
@@ -57,7 +57,7 @@ pub(crate) fn overtakers(key: usize) -> Vec<Action> {
         PurgeScope::Path { namespace: namespace.clone(), path: format!("path-{key}").into() },
         PurgeScope::Prefix { namespace, prefix },
     ];
-    if key % 2 == 0 {
+    if key.is_multiple_of(2) {
         scopes.push(PurgeScope::Tag("even".into()));
     }
     let purge = |scope: PurgeScope| {

@@ -157,7 +157,7 @@ impl Proxy {
             return self.alone(job, stale, request, Verdict::Miss).await;
         }
         let request = request.unwrap_or_else(|| job.request.clone());
-        self.fetch(job, stale, request).await
+        Box::pin(self.fetch(job, stale, request)).await
     }
 
     /// The fetch that all share who miss the same key; what it said, if it is this client's own.
@@ -190,10 +190,8 @@ impl Proxy {
     ) -> Response<Body> {
         let (fetched, said) = self.shared(job.clone(), found.clone(), request).await;
         match (said, fetched) {
-            (Some(Said::Head(head)), Ok(Fetched::Following(follower))) => {
-                self.follow(&job, &follower, head, Verdict::Miss).await
-            }
-            (Some(Said::Variant(head, follower)), _) => {
+            (Some(Said::Head(head)), Ok(Fetched::Following(follower)))
+            | (Some(Said::Variant(head, follower)), _) => {
                 self.follow(&job, &follower, head, Verdict::Miss).await
             }
             (Some(Said::Confirmed(found, head)), _) => {
