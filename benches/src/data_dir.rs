@@ -58,6 +58,7 @@ impl DataDir {
                 }
             });
             if ended.is_ok() {
+                crate::http::held::end_all();
                 remove(&path);
                 std::process::exit(130);
             }

@@ -17,6 +17,7 @@ pub mod fd_limit;
 pub mod filled;
 pub mod finding;
 pub mod fio;
+pub mod http;
 pub mod load;
 pub mod lru;
 pub mod machine;

@@ -99,6 +99,8 @@ impl Run<'_> {
             Row::Idle => rows::idle::run(bench),
             Row::Growth => rows::growth::run(bench),
             Row::HitRatio => rows::hit_ratio::run(bench),
+            Row::Proxies => rows::proxies::run(bench),
+            Row::ThunderingHerd => rows::herd::run(bench),
         }
     }
 }

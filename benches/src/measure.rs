@@ -109,6 +109,11 @@ impl Measure {
         Self { tally, elapsed, cpu, rss: 0, note: None, values: Vec::new() }
     }
 
+    /// Operations.
+    pub fn ops(&self) -> u64 {
+        self.tally.ops
+    }
+
     /// Operations per second.
     pub fn ops_per_s(&self) -> f64 {
         self.per_s(self.tally.ops)

@@ -38,6 +38,12 @@ pub struct LoadOptions {
     /// Keep what is measured in this folder, a file for each row, for the report.
     #[arg(long)]
     pub save: Option<PathBuf>,
+    /// The example proxy of disk-cache, built, for `proxies` and `thundering-herd`.
+    #[arg(long)]
+    pub example_proxy: Option<PathBuf>,
+    /// That of pingora-disk-cache.
+    #[arg(long)]
+    pub pingora_proxy: Option<PathBuf>,
     /// Rough, in a minute or two: 3 rounds of 0.2 seconds with at most 20,000 entries, 100,000 where it is their number that matters.
     #[arg(long)]
     pub quick: bool,
@@ -117,6 +123,10 @@ pub enum Row {
     Scaling,
     /// Hit ratio at several skews, with scans and heavy-tailed sizes, beside simulated policies and peers
     HitRatio,
+    /// HTTP requests through nginx and both example proxies: warm, cold, and with room for half
+    Proxies,
+    /// A thousand clients that ask at once for 50 MB that no proxy has yet
+    ThunderingHerd,
 }
 
 /// Which backends to measure.

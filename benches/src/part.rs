@@ -3,6 +3,7 @@
 use crate::{
     Result,
     client::{Client, Pace, Work},
+    http,
     measure::{Done, resident},
     options::Backends,
     peer_process,
@@ -14,6 +15,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use disk_cache::{ByteSize, CacheKey, DiskCache};
 use serde::{Deserialize, Serialize};
 use std::{
+    ffi::OsString,
+    net::SocketAddr,
     path::PathBuf,
     process::Command,
     sync::{
@@ -38,6 +41,19 @@ pub enum Part {
     Peer {
         /// Whose
         name: String,
+    },
+    /// Sends bodies to proxies
+    Origin {
+        /// Where it listens
+        addr: SocketAddr,
+        /// Bytes of the longest body
+        longest: usize,
+    },
+    /// Runs a program until standard input ends
+    Hold {
+        /// The program with its arguments
+        #[arg(last = true)]
+        command: Vec<OsString>,
     },
     /// Fills an index alone
     Index {
@@ -119,6 +135,8 @@ pub fn run(part: Part, peers: &[Box<dyn Peer>]) -> Result<()> {
     };
     match part {
         Part::Peer { name } => peer_process::run(peers, &name),
+        Part::Origin { addr, longest } => Client::start()?.block_on(http::origin::serve(addr, longest)),
+        Part::Hold { command } => http::held::hold(&command),
         Part::Index { entries } => {
             let index = filled_index(entries)?;
             say(index.len(), begun)

@@ -2,10 +2,10 @@
 
 use crate::{
     outcome::{Outcome, Ran},
-    process::{self, command, output},
+    process::{self, command, found, output, repo},
 };
 use clap::Args;
-use std::process::Command;
+use std::{ffi::OsString, process::Command};
 
 /// What to measure, and what to do with it.
 #[derive(Args, Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct Options {
     /// Keep what is measured in docs/performance and write docs/performance.md from all that is kept there
     #[arg(long)]
     report: bool,
-    /// Leave other caches out, which take a minute or two to build
+    /// Leave other caches out, and the Pingora example, which take minutes to build
     #[arg(long)]
     no_peers: bool,
     /// Instead of measuring, count what operations cost and compare it with the kept baseline
@@ -36,6 +36,9 @@ pub(crate) struct Options {
 }
 
 const PEERS: &str = "benches/peers/Cargo.toml";
+/// Rows that start the example proxies.
+const PROXY_ROWS: [&str; 2] = ["proxies", "thundering-herd"];
+const PINGORA: &str = "crates/pingora-disk-cache";
 const KEPT: &str = "docs/performance";
 
 /// Measures, or counts.
@@ -56,6 +59,9 @@ pub(crate) fn run(options: &Options) -> Ran {
     let mut load = program(peers);
     load.arg("load").args(&options.rows).args(&options.more);
     load.args(options.quick.then_some("--quick"));
+    if options.rows.is_empty() || options.rows.iter().any(|row| PROXY_ROWS.contains(&row.as_str())) {
+        load.args(proxies(!options.no_peers));
+    }
     load.args(if options.report { &["--save", KEPT][..] } else { &[] });
     process::run(&mut load)?;
     if options.report {
@@ -73,6 +79,33 @@ fn built_with_peers() -> bool {
         Err(reason) => {
             println!("SKIPPED: other caches cannot be built here: {reason}");
             false
+        }
+    }
+}
+
+/// Builds the example proxies; the options that say where they are.
+fn proxies(peers: bool) -> Vec<OsString> {
+    println!("building the example proxies");
+    let build = ["build", "--release", "--locked", "--example", "proxy"];
+    let example = output(command("cargo", build).args(["-p", "disk-cache", "--target-dir", "target"]));
+    let mut options = option("--example-proxy", example, "target");
+    if peers && !found("cmake") {
+        println!("SKIPPED: the Pingora example: cmake is not installed, which Pingora needs");
+    } else if peers {
+        let mut pingora = command("cargo", build);
+        pingora.current_dir(repo().join(PINGORA)).args(["--target-dir", "../../target/pingora-disk-cache"]);
+        options.extend(option("--pingora-proxy", output(&mut pingora), "target/pingora-disk-cache"));
+    }
+    options
+}
+
+/// The option for an example that was built below `target`; none where it was not.
+fn option(name: &str, built: Result<String, String>, target: &str) -> Vec<OsString> {
+    match built {
+        Ok(_) => vec![name.into(), repo().join(target).join("release/examples/proxy").into()],
+        Err(reason) => {
+            println!("SKIPPED: what {name} is for cannot be built here: {reason}");
+            Vec::new()
         }
     }
 }

@@ -24,6 +24,9 @@ const READING: &str = "## How to read it\n\n\
       verifies and bounds nothing. Only foyer keeps to a capacity. Each runs in a process of its own, which is stopped while others are \
       measured: foyer's io_uring engine polls without rest, in a thread that outlives its close (`top -H`). A row without foyer was \
       measured with `--no-peers`.\n\
+    - Proxies: nginx with a worker for each processor, `sendfile`, `open_file_cache` and kept connections, its cache beside the others' \
+      on the same disk; the client and the origin take their share of the same processors, so that `origin, no proxy` is what is left \
+      of the machine without a proxy. CPU there is the client's; that of the proxy stands below the table.\n\
     - CPU is that of the whole process, a peer's and fio's their own.\n\n";
 
 pub(super) fn page(rows: &[Saved], charts: &[Chart], folder: &str) -> String {
@@ -120,7 +123,7 @@ fn slower(page: &mut String, rows: &[Saved]) {
     put!(page, "## Where others are ahead\n");
     let more_is_better =
         |f: &&Finding| ["hits/s", "MiB/s", "requests/s", "hit ratio"].contains(&f.figure.as_str());
-    let others = ["foyer", "cacache", "tokio::fs", "simulated", "plain files"];
+    let others = ["foyer", "cacache", "tokio::fs", "simulated", "plain files", "nginx"];
     let of_others =
         |f: &&Finding| f.beside.as_ref().is_some_and(|b| others.iter().any(|o| b.name.contains(o)));
     let behind: Vec<_> =

@@ -15,6 +15,7 @@ mod durability;
 mod entry_id;
 mod error;
 mod expiry;
+mod fill;
 mod follower;
 mod hit;
 mod inserted;
@@ -24,6 +25,7 @@ mod purge;
 mod report;
 mod size;
 mod stats;
+mod writer;
 
 pub use admission::{Admission, SecondHit};
 pub use backend::{Advice, BackendKind, BufResult, DirEntry, DiskBackend, IoCounts, OpenMode, aligned_buf};
@@ -36,6 +38,7 @@ pub use durability::Durability;
 pub use entry_id::{EntryId, Target};
 pub use error::{Error, Result};
 pub use expiry::Expiry;
+pub use fill::{BoxError, BoxFetch, Fill, PendingFetch};
 pub use follower::{Fetched, Follower, GrowingBody};
 pub use hit::{Hit, HitParts};
 pub use inserted::Inserted;
@@ -45,6 +48,7 @@ pub use purge::{PurgeMode, PurgeScope};
 pub use report::{Dropped, RecoveryReport, RecoverySource};
 pub use size::ByteSize;
 pub use stats::{NamespaceStats, Stats};
+pub use writer::{BodySink, EntryWriter};
 
 #[cfg(test)]
 mod tests {
@@ -56,6 +60,8 @@ mod tests {
         crosses::<Hit>();
         crosses::<Follower>();
         crosses::<Fetched>();
+        crosses::<EntryWriter>();
+        crosses::<Fill>();
         crosses::<BodyReader>();
         crosses::<BodyStream>();
         crosses::<CacheKey>();

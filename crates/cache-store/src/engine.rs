@@ -17,9 +17,9 @@ use crate::{
 };
 use bytes::Bytes;
 use cache_core::{
-    Admission, Cache, CacheKey, Clock, Config, DiskBackend, Durability, EntryId, Error, Expiry, GetOptions,
-    Hit, InsertOptions, Inserted, NamespaceStats, PurgeMode, PurgeScope, RecoveryReport, Result, Stats,
-    Target,
+    Admission, BoxError, Cache, CacheKey, Clock, Config, DiskBackend, Durability, EntryId, EntryWriter,
+    Error, Expiry, Fetched, Fill, Follower, GetOptions, Hit, InsertOptions, Inserted, NamespaceStats,
+    PurgeMode, PurgeScope, RecoveryReport, Result, Stats, Target,
 };
 use cache_index::{MAX_SEGMENTS, Position};
 use std::{
@@ -254,6 +254,52 @@ impl<B: DiskBackend> Cache for Engine<B> {
 
     fn stats(&self) -> Stats {
         self.shared.stats()
+    }
+
+    async fn writer(&self, key: &CacheKey, options: InsertOptions) -> Result<EntryWriter> {
+        Self::writer(self, key, options).await.map(EntryWriter::new)
+    }
+
+    fn follow(&self, target: Target<'_>) -> Option<Follower> {
+        Self::follow(self, target)
+    }
+
+    async fn get_or_fetch<F, Fut, E>(&self, key: &CacheKey, fetch: F) -> Result<Fetched>
+    where
+        F: FnOnce(Fill) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Inserted, E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        Self::get_or_fetch(self, key, |fill| fetch(Fill::new(fill))).await
+    }
+
+    async fn refetch<F, Fut, E>(&self, key: &CacheKey, fetch: F) -> Result<Fetched>
+    where
+        F: FnOnce(Fill) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Inserted, E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        Self::refetch(self, key, |fill| fetch(Fill::new(fill))).await
+    }
+
+    async fn update_meta(&self, target: Target<'_>, meta: Bytes, expiry: Expiry) -> Result<bool> {
+        Self::update_meta(self, target, meta, expiry).await
+    }
+
+    async fn expire(&self, target: Target<'_>) -> Result<Option<EntryId>> {
+        Self::expire(self, target).await
+    }
+
+    async fn remove_entry(&self, target: Target<'_>) -> Result<Option<EntryId>> {
+        Self::remove_entry(self, target).await
+    }
+
+    async fn flush(&self) -> Result<()> {
+        Self::flush(self).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        Self::close(self).await
     }
 }
 

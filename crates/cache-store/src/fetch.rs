@@ -14,13 +14,11 @@ use crate::{
     writer::EntryWriter,
 };
 use cache_core::{
-    Cache, CacheKey, DiskBackend, EntryId, Error, Fetched, Follower, InsertOptions, Inserted, Result,
+    BoxError, BoxFuture, Cache, CacheKey, DiskBackend, EntryId, Error, Fetched, Follower, InsertOptions,
+    Inserted, PendingFetch, Result,
 };
 use std::{fmt, sync::Arc};
 use tokio::runtime::Handle;
-
-/// Whatever a fetch fails with.
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A fetch went away before it began to write.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +81,24 @@ impl<B: DiskBackend> Fill<B> {
         self.shared.inflight.remove(&self.flight);
         self.flight.becomes(Phase::Uncacheable);
         Inserted::Uncacheable
+    }
+}
+
+impl<B: DiskBackend> PendingFetch for Fill<B> {
+    fn key(&self) -> &CacheKey {
+        self.key()
+    }
+    fn id(&self) -> EntryId {
+        self.id()
+    }
+    fn begin(self: Box<Self>, options: InsertOptions) -> BoxFuture<'static, Result<cache_core::EntryWriter>> {
+        Box::pin(async move { Fill::begin(*self, options).await.map(cache_core::EntryWriter::new) })
+    }
+    fn is_superseded(&self) -> bool {
+        self.is_superseded()
+    }
+    fn uncacheable(self: Box<Self>) -> Inserted {
+        Fill::uncacheable(*self)
     }
 }
 

@@ -18,7 +18,8 @@ use crate::{
 };
 use bytes::Bytes;
 use cache_core::{
-    CacheKey, DiskBackend, Durability, EntryId, Error, Follower, InsertOptions, Inserted, Result, Target,
+    BodySink, BoxFuture, CacheKey, DiskBackend, Durability, EntryId, Error, Follower, InsertOptions,
+    Inserted, Result, Target,
 };
 use cache_index::Tag;
 use std::{fmt, pin::pin, sync::Arc};
@@ -53,6 +54,24 @@ pub struct EntryWriter<B: DiskBackend> {
 impl<B: DiskBackend> fmt::Debug for EntryWriter<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EntryWriter").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+impl<B: DiskBackend> BodySink for EntryWriter<B> {
+    fn id(&self) -> EntryId {
+        self.id()
+    }
+    fn follow(&self) -> Follower {
+        self.follow()
+    }
+    fn keep_feeding(&mut self, feed: bool) {
+        self.keep_feeding(feed);
+    }
+    fn write(&mut self, piece: Bytes) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.write(piece))
+    }
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<Inserted>> {
+        Box::pin(EntryWriter::commit(*self))
     }
 }
 

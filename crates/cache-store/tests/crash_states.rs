@@ -401,6 +401,43 @@ fn every_crash_of_a_round_that_gives_several_segments_back_leaves_a_permitted_st
     report("rounds", seed, runs, &found, begun);
 }
 
+/// Everything that keeps a body out which is on its way, in every way in which it can be on its way.
+fn overtaken() -> Vec<Vec<Action>> {
+    let mut all = Vec::new();
+    for (key, fetch, older, len) in [0, 1].into_iter().flat_map(|key| {
+        let ways = [(false, false), (false, true), (true, false), (true, true)];
+        // In its record; a part in a file when it is overtaken; all of it, some of it written in portions.
+        let lengths = [100, 900, 600_000];
+        ways.into_iter().flat_map(move |(fetch, older)| lengths.map(|len| (key, fetch, older, len)))
+    }) {
+        for by in workload::overtakers(key) {
+            let stored = Action::Insert { key, len: 300, level: Durability::Synced };
+            // What comes between the purge and the commit puts other records behind the purge's.
+            let between = Action::Insert { key: 2, len: 200, level: Durability::Synced };
+            let overtaken = Action::Overtaken { key, len, fetch, by: vec![by, between] };
+            all.push(older.then_some(stored).into_iter().chain([overtaken, Action::Flush]).collect());
+        }
+    }
+    all
+}
+
+#[test]
+fn every_crash_around_a_purge_of_a_body_on_its_way_leaves_nothing_of_that_body() {
+    let seed = from_env("DISK_CACHE_SEED", 1);
+    let (begun, mut rng, mut found) = (Instant::now(), Rng::new(seed ^ 0xf111), Explored::default());
+    let workloads = overtaken();
+    for workload in &workloads {
+        let run = record(workload, &tiny(400), 3, false);
+        for at in 0..run.steps.len() {
+            for n in 0..PLANS {
+                let plan = plan(n, &mut rng);
+                run.crash_at(at, plan, &mut rng, &mut found);
+            }
+        }
+    }
+    report("bodies on their way", seed, workloads.len() as u64, &found, begun);
+}
+
 #[test]
 fn every_crash_of_a_first_open_leaves_a_directory_that_opens() {
     // Nothing looked at this before: a superblock that got its name before its bytes were synced went unnoticed.

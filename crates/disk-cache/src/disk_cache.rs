@@ -1,10 +1,11 @@
 //! The cache as its users see it.
 
-use crate::{Builder, EntryWriter, Fill, platform::Platform, runtime::OwnRuntime};
+use crate::{Builder, keeping_open::KeepingOpen, platform::Platform, runtime::OwnRuntime};
 use bytes::Bytes;
 use cache_core::{
-    Cache, CacheKey, Durability, EntryId, Expiry, Fetched, Follower, GetOptions, Hit, InsertOptions,
-    Inserted, NamespaceStats, PurgeMode, PurgeScope, RecoveryReport, Result, Stats, Target,
+    BoxError, Cache, CacheKey, Durability, EntryId, EntryWriter, Expiry, Fetched, Fill, Follower, GetOptions,
+    Hit, InsertOptions, Inserted, NamespaceStats, PurgeMode, PurgeScope, RecoveryReport, Result, Stats,
+    Target,
 };
 use cache_store::Engine;
 use std::{path::PathBuf, sync::Arc};
@@ -95,8 +96,8 @@ impl DiskCache {
     /// # }
     /// ```
     pub async fn writer(&self, key: &CacheKey, options: InsertOptions) -> Result<EntryWriter> {
-        let writer = self.inner.engine.writer(key, options).await?;
-        Ok(EntryWriter::new(writer, self.clone()))
+        let inner = self.inner.engine.writer(key, options).await?;
+        Ok(EntryWriter::new(KeepingOpen { inner, cache: self.clone() }))
     }
 
     /// The write in flight of a key, or one exact write, to read along; `None` where there is none. No I/O. What an insert, a
@@ -144,10 +145,11 @@ impl DiskCache {
     where
         F: FnOnce(Fill) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Inserted, E>> + Send + 'static,
-        E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+        E: Into<BoxError> + 'static,
     {
         let cache = self.clone();
-        self.inner.engine.get_or_fetch(key, move |fill| fetch(Fill::new(fill, cache))).await
+        let fetch = move |inner| fetch(Fill::new(KeepingOpen { inner, cache }));
+        self.inner.engine.get_or_fetch(key, fetch).await
     }
 
     /// [`DiskCache::get_or_fetch`] that does not look first: what is stored is to be replaced. Calls at the same time share
@@ -162,10 +164,11 @@ impl DiskCache {
     where
         F: FnOnce(Fill) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Inserted, E>> + Send + 'static,
-        E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+        E: Into<BoxError> + 'static,
     {
         let cache = self.clone();
-        self.inner.engine.refetch(key, move |fill| fetch(Fill::new(fill, cache))).await
+        let fetch = move |inner| fetch(Fill::new(KeepingOpen { inner, cache }));
+        self.inner.engine.refetch(key, fetch).await
     }
 
     /// Gives an entry a new meta and expiry and lifts a soft purge, by compare-and-swap; one small record where the body is
@@ -299,6 +302,43 @@ impl Cache for DiskCache {
     }
     fn stats(&self) -> Stats {
         self.inner.engine.stats()
+    }
+    async fn writer(&self, key: &CacheKey, options: InsertOptions) -> Result<EntryWriter> {
+        Self::writer(self, key, options).await
+    }
+    fn follow(&self, target: Target<'_>) -> Option<Follower> {
+        self.inner.engine.follow(target)
+    }
+    async fn get_or_fetch<F, Fut, E>(&self, key: &CacheKey, fetch: F) -> Result<Fetched>
+    where
+        F: FnOnce(Fill) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Inserted, E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        Self::get_or_fetch(self, key, fetch).await
+    }
+    async fn refetch<F, Fut, E>(&self, key: &CacheKey, fetch: F) -> Result<Fetched>
+    where
+        F: FnOnce(Fill) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Inserted, E>> + Send + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        Self::refetch(self, key, fetch).await
+    }
+    async fn update_meta(&self, target: Target<'_>, meta: Bytes, expiry: Expiry) -> Result<bool> {
+        self.inner.engine.update_meta(target, meta, expiry).await
+    }
+    async fn expire(&self, target: Target<'_>) -> Result<Option<EntryId>> {
+        self.inner.engine.expire(target).await
+    }
+    async fn remove_entry(&self, target: Target<'_>) -> Result<Option<EntryId>> {
+        self.inner.engine.remove_entry(target).await
+    }
+    async fn flush(&self) -> Result<()> {
+        self.inner.engine.flush().await
+    }
+    async fn close(&self) -> Result<()> {
+        Self::close(self).await
     }
 }
 

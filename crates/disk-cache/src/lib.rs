@@ -27,11 +27,10 @@
 
 mod builder;
 mod disk_cache;
+mod keeping_open;
 mod platform;
 mod runtime;
-mod writer;
 
 pub use builder::Builder;
 pub use cache_core::*;
 pub use disk_cache::DiskCache;
-pub use writer::{EntryWriter, Fill};

@@ -15,11 +15,18 @@ mod common;
 use bytes::{Bytes, BytesMut};
 use common::{Ctx, LARGE, body, epoch, find_stale, get, hit, id, key, peek, unlocked};
 use disk_cache::{
-    Cache, CacheKey, DiskCache, Durability, DynCache, EntryId, Error, Expiry, GetOptions, InsertOptions,
-    Inserted, PurgeMode, PurgeScope,
+    Cache, CacheKey, DiskCache, Durability, DynCache, EntryId, Error, Expiry, Fetched, Fill, GetOptions,
+    InsertOptions, Inserted, PurgeMode, PurgeScope,
 };
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 fn main() -> ExitCode {
     common::main(cases! {
@@ -78,6 +85,8 @@ fn main() -> ExitCode {
         an_operation_that_is_dropped_leaves_the_cache_whole
         a_dyn_cache_has_every_verb
         generic_code_takes_a_cache_and_a_dyn_cache
+        generic_code_fetches_once_through_a_cache_and_a_dyn_cache
+        a_writer_of_a_dyn_cache_keeps_it_open
     })
 }
 
@@ -912,6 +921,24 @@ async fn a_dyn_cache_has_every_verb(ctx: Ctx) {
     cache.purge(PurgeScope::All).await.unwrap();
     cache.clear().await.unwrap();
     assert_eq!((cache.stats().entries, cache.stats().inserts), (0, 2));
+
+    let mut writer = cache.writer(&key(3), InsertOptions::new().meta("head")).await.unwrap();
+    let follower = cache.follow((&key(3)).into()).expect("the write in flight");
+    assert_eq!((follower.id(), follower.meta().as_ref()), (writer.id(), &b"head"[..]));
+    writer.keep_feeding(true);
+    writer.write(body(3, 1, LARGE)).await.unwrap();
+    let stored = id(&writer.commit().await.unwrap());
+    assert_eq!(follower.bytes().await.unwrap(), body(3, 1, LARGE));
+    assert!(cache.follow((&key(3)).into()).is_none(), "the write is over");
+    assert!(cache.update_meta((&key(3), stored).into(), "new".into(), Expiry::Never).await.unwrap());
+    assert_eq!(cache.get(&key(3)).await.unwrap().unwrap().meta(), "new");
+    assert_eq!(cache.expire((&key(3)).into()).await.unwrap(), Some(stored));
+    assert!(cache.get(&key(3)).await.unwrap().is_none());
+    assert_eq!(cache.remove_entry((&key(3), stored).into()).await.unwrap(), Some(stored));
+    cache.flush().await.unwrap();
+    cache.close().await.unwrap();
+    assert!(matches!(cache.flush().await, Err(Error::Closed)));
+    assert!(matches!(cache.writer(&key(3), InsertOptions::new()).await, Err(Error::Closed)));
 }
 
 async fn generic_code_takes_a_cache_and_a_dyn_cache(ctx: Ctx) {
@@ -926,4 +953,43 @@ async fn generic_code_takes_a_cache_and_a_dyn_cache(ctx: Ctx) {
     let used = tokio::spawn(async move { use_it(&shared, 2).await });
     assert_eq!(used.await.unwrap(), Some(body(2, 1, 100)));
     assert_eq!(cache.stats().inserts, 2, "both are one cache");
+}
+
+async fn generic_code_fetches_once_through_a_cache_and_a_dyn_cache(ctx: Ctx) {
+    async fn page(cache: &impl Cache, fetches: &Arc<AtomicUsize>) -> Bytes {
+        let fetches = fetches.clone();
+        let fetch = async move |fill: Fill| {
+            fetches.fetch_add(1, Ordering::SeqCst);
+            assert_eq!((fill.key(), fill.is_superseded()), (&key(1), false));
+            let mut writer = fill.begin(InsertOptions::new().meta("head")).await?;
+            writer.write(body(1, 1, LARGE)).await?;
+            writer.commit().await
+        };
+        let fetched = cache.get_or_fetch(&key(1), fetch).await.unwrap();
+        assert_eq!(fetched.meta().unwrap(), "head");
+        fetched.bytes().await.unwrap().unwrap()
+    }
+    let (cache, fetches) = (ctx.open().await, Arc::new(AtomicUsize::new(0)));
+    let shared: Arc<dyn DynCache> = Arc::new(cache.clone());
+    let (other, counted) = (shared.clone(), fetches.clone());
+    // In a task: the future of generic code over a trait object is `Send` here too.
+    let fetched = tokio::spawn(async move { page(&other, &counted).await });
+    assert_eq!(fetched.await.unwrap(), body(1, 1, LARGE));
+    assert_eq!(page(&cache, &fetches).await, body(1, 1, LARGE));
+    assert_eq!(fetches.load(Ordering::SeqCst), 1, "both are one cache");
+
+    let failed = shared.get_or_fetch(&key(2), async |_fill| Err::<Inserted, _>("no answer")).await;
+    assert!(matches!(&failed, Err(Error::Fetch(why)) if why.to_string() == "no answer"), "{failed:?}");
+    let private = shared.refetch(&key(1), async |fill: Fill| Ok::<_, Error>(fill.uncacheable())).await;
+    assert!(matches!(private, Ok(Fetched::Uncacheable)), "{private:?}");
+}
+
+async fn a_writer_of_a_dyn_cache_keeps_it_open(ctx: Ctx) {
+    let cache: Arc<dyn DynCache> = Arc::new(ctx.open().await);
+    let mut writer = cache.writer(&key(1), InsertOptions::new()).await.unwrap();
+    drop(cache);
+    writer.write(body(1, 1, LARGE)).await.unwrap();
+    assert!(matches!(writer.commit().await.unwrap(), Inserted::Stored { .. }));
+    unlocked(&ctx.dir).await;
+    assert_eq!(get(&ctx.open().await, &key(1)).await, Some(body(1, 1, LARGE)));
 }

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use cache_core::{
     Cache, CacheKey, DiskBackend, Durability, Error, Expiry, InsertOptions, Inserted, PurgeMode, PurgeScope,
 };
-use cache_store::Engine;
+use cache_store::{Engine, Fill};
 use cache_testkit::{Loss, Model, Stored};
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// One step of a workload.
 #[derive(Clone, Debug)]
@@ -26,10 +27,14 @@ pub(crate) enum Action {
         len: usize,
         level: Durability,
     },
-    /// A stream that a durable remove overtakes: it must publish nothing, before and after any crash.
+    /// A stream that is overtaken by what is said about its key while it is written, or, where it is that of a fetch, before
+    /// its first byte is there: it must publish nothing, before and after any crash. The first of these actions is about the
+    /// key and durable.
     Overtaken {
         key: usize,
         len: usize,
+        fetch: bool,
+        by: Vec<Action>,
     },
     Remove {
         key: usize,
@@ -86,17 +91,9 @@ impl<B: DiskBackend> Driver<B> {
             Action::Insert { key, len, level } | Action::Stream { key, len, level } => {
                 let body = super::body(*key as u64, self.serial, *len);
                 let meta = Bytes::from(format!("meta {}", self.serial));
-                // Even keys have a tag, every third a label.
-                let tags = if key % 2 == 0 { vec![Bytes::from_static(b"even")] } else { Vec::new() };
-                let label = (key % 3 == 0).then(|| Bytes::from(format!("label-{key}")));
+                let options = described(*key).meta(meta.clone()).durability(*level);
+                let (tags, label) = (options.get_tags().to_vec(), options.get_label().cloned());
                 let key = self.keys[*key].clone();
-                let mut options = InsertOptions::new().meta(meta.clone()).durability(*level);
-                for tag in &tags {
-                    options = options.tag(tag.clone());
-                }
-                if let Some(label) = &label {
-                    options = options.label(label.clone());
-                }
                 let stored = Stored {
                     body: body.clone(),
                     meta,
@@ -148,15 +145,48 @@ impl<B: DiskBackend> Driver<B> {
                 let ticket = self.model.expire(begun, &key);
                 (ticket, self.engine.expire(&key).await.map(|_| ()), Durability::Synced)
             }
-            Action::Overtaken { key, len } => {
-                let name = self.keys[*key].clone();
-                let mut writer = self.engine.writer(&name, InsertOptions::new()).await?;
-                let failed = writer.write(super::body(*key as u64, self.serial, *len)).await.is_err();
-                let remove = Action::Remove { key: *key, level: Durability::Synced };
-                let removed = Box::pin(self.act(&remove)).await;
+            Action::Overtaken { key, len, fetch: false, by } => {
+                let body = super::body(*key as u64, self.serial, *len);
+                let mut pieces = body.chunks(len / 3 + 1).map(|piece| body.slice_ref(piece));
+                let mut writer = self.engine.writer(&self.keys[*key], described(*key)).await?;
+                let mut failed = false;
+                for piece in pieces.by_ref().take(2) {
+                    failed |= writer.write(piece).await.is_err();
+                }
+                let said = Box::pin(self.act_all(by)).await;
+                for piece in pieces {
+                    failed |= writer.write(piece).await.is_err();
+                }
                 let done = writer.commit().await;
                 assert!(matches!(done, Ok(Inserted::Superseded)) || failed && done.is_err(), "{done:?}");
-                return removed;
+                return said;
+            }
+            Action::Overtaken { key, len, fetch: true, by } => {
+                let (asked, heard) = oneshot::channel();
+                let (answer, answered) = oneshot::channel::<()>();
+                let (tell, told) = oneshot::channel();
+                let (body, options) = (super::body(*key as u64, self.serial, *len), described(*key));
+                let fetch = async move |fill: Fill<B>| {
+                    asked.send(()).unwrap();
+                    answered.await.unwrap();
+                    let mut writer = fill.begin(options).await?;
+                    for piece in body.chunks(body.len() / 3 + 1) {
+                        writer.write(body.slice_ref(piece)).await?;
+                    }
+                    let done = writer.commit().await;
+                    tell.send(done.clone()).unwrap();
+                    done
+                };
+                let (engine, name) = (self.engine.clone(), self.keys[*key].clone());
+                let fetched = tokio::spawn(async move { engine.refetch(&name, fetch).await });
+                heard.await.unwrap();
+                let said = Box::pin(self.act_all(by)).await;
+                answer.send(()).unwrap();
+                let done = told.await.unwrap()?;
+                assert_eq!(done, Inserted::Superseded);
+                // Its reader gets the body all the same.
+                fetched.await.unwrap()?.bytes().await?;
+                return said;
             }
             Action::Flush => {
                 let done = self.engine.flush().await;
@@ -183,6 +213,14 @@ impl<B: DiskBackend> Driver<B> {
         }
     }
 
+    /// Performs some one after another, as far as the first error.
+    async fn act_all(&mut self, actions: &[Action]) -> Result<(), Error> {
+        for action in actions {
+            self.act(action).await?;
+        }
+        Ok(())
+    }
+
     /// Looks at every key: in this process nothing but the newest may be there.
     pub(crate) async fn look(&mut self, lossy: impl Fn() -> bool) -> Result<(), Error> {
         for key in &self.keys {
@@ -199,6 +237,18 @@ impl<B: DiskBackend> Driver<B> {
         self.engine.check_invariants().unwrap();
         Ok(())
     }
+}
+
+/// What a key is stored with: even keys have a tag, every third a label.
+fn described(key: usize) -> InsertOptions {
+    let mut options = InsertOptions::new();
+    if key.is_multiple_of(2) {
+        options = options.tag("even");
+    }
+    if key.is_multiple_of(3) {
+        options = options.label(format!("label-{key}"));
+    }
+    options
 }
 
 /// Writes a body in pieces, with a follower that must see the very same bytes.

@@ -1,6 +1,7 @@
 //! Random workloads, the same for the same seed.
 
 use super::drive::Action;
+use bytes::Bytes;
 use cache_core::{Durability, PurgeMode, PurgeScope};
 use cache_testkit::Rng;
 
@@ -19,7 +20,11 @@ fn action(rng: &mut Rng, keys: u64) -> Action {
         18 => Action::Insert { key: key % 2, len: 600 + rng.below(2000) as usize, level },
         19 => Action::Stream { key: key % 2, len: 600 + rng.below(2000) as usize, level },
         20..=21 => Action::Remove { key, level },
-        22 => Action::Overtaken { key, len: rng.below(2600) as usize },
+        22 => {
+            let choices = overtakers(key);
+            let by = vec![choices[rng.below(choices.len() as u64) as usize].clone()];
+            Action::Overtaken { key, len: rng.below(2600) as usize, fetch: rng.chance(1, 2), by }
+        }
         23..=25 => Action::UpdateMeta { key },
         26 => Action::Expire { key },
         27 => Action::Flush,
@@ -39,4 +44,25 @@ fn action(rng: &mut Rng, keys: u64) -> Action {
             Action::Purge { scope, mode }
         }
     }
+}
+
+/// All that keeps a stream of the key out, durably.
+pub(crate) fn overtakers(key: usize) -> Vec<Action> {
+    let namespace = Bytes::from_static(b"ns");
+    let seen = if key.is_multiple_of(3) { "label" } else { "path" };
+    let prefix = format!("{seen}-{key}").into();
+    let mut scopes = vec![
+        PurgeScope::All,
+        PurgeScope::Namespace(namespace.clone()),
+        PurgeScope::Path { namespace: namespace.clone(), path: format!("path-{key}").into() },
+        PurgeScope::Prefix { namespace, prefix },
+    ];
+    if key.is_multiple_of(2) {
+        scopes.push(PurgeScope::Tag("even".into()));
+    }
+    let purge = |scope: PurgeScope| {
+        [PurgeMode::Remove, PurgeMode::Expire].map(|mode| Action::Purge { scope: scope.clone(), mode })
+    };
+    let others = [Action::Remove { key, level: Durability::Synced }, Action::Expire { key }];
+    scopes.into_iter().flat_map(purge).chain(others).collect()
 }

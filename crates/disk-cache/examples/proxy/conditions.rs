@@ -11,7 +11,7 @@ use http::{
     HeaderMap, StatusCode,
     header::{self, HeaderName},
 };
-use std::time::SystemTime;
+use std::{ops::Range, time::SystemTime};
 
 /// Preconditions and range of a GET or HEAD.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +62,12 @@ impl Conditions {
             },
             _ => Selection::Whole,
         }
+    }
+
+    /// The bytes that are asked for, where that can be told without the length of the body.
+    pub(crate) fn bounded_range(&self, status: StatusCode, headers: &HeaderMap) -> Option<Range<u64>> {
+        let range = range::bounded(self.range.as_deref()?)?;
+        (status == StatusCode::OK && self.range_applies(headers)).then_some(range)
     }
 
     fn not_modified(&self, headers: &HeaderMap) -> bool {

@@ -16,15 +16,17 @@ use crate::{
     origin::{Origin, OriginError},
     purge::path_scope,
     selection::Selection,
+    stored::StoredResponse,
     verdict::Verdict,
 };
+use bytes::BytesMut;
 use disk_cache::{
-    ByteSize, CacheKey, Clock, DiskCache, Error, Fetched, Follower, GetOptions, Hit, SystemClock,
+    BodyReader, ByteSize, CacheKey, Clock, DiskCache, Error, Fetched, Follower, GetOptions, Hit, SystemClock,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request, response};
 use http_cache_semantics::BeforeRequest;
 use hyper::body::Body as _;
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, ops::Range, sync::Arc};
 use tokio::sync::oneshot;
 
 /// A caching reverse proxy over one origin and one cache.
@@ -38,6 +40,9 @@ pub(crate) struct Proxy {
     counters: Counters,
     errors: ErrorLog,
 }
+
+/// A part of so many bytes is waited for where the length of the body is not known.
+const MAX_WAITED_FOR: u64 = 256 << 10;
 
 /// The answer's field that says what the cache had to do with it.
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
@@ -152,7 +157,7 @@ impl Proxy {
             return self.alone(job, stale, request, Verdict::Miss).await;
         }
         let request = request.unwrap_or_else(|| job.request.clone());
-        self.fetch(job, stale, request).await
+        Box::pin(self.fetch(job, stale, request)).await
     }
 
     /// The fetch that all share who miss the same key; what it said, if it is this client's own.
@@ -185,10 +190,10 @@ impl Proxy {
     ) -> Response<Body> {
         let (fetched, said) = self.shared(job.clone(), found.clone(), request).await;
         match (said, fetched) {
-            (Some(Said::Head(head)), Ok(Fetched::Following(follower))) => {
-                self.follow(&job, &follower, head, Verdict::Miss)
+            (Some(Said::Head(head)), Ok(Fetched::Following(follower)))
+            | (Some(Said::Variant(head, follower)), _) => {
+                self.follow(&job, &follower, head, Verdict::Miss).await
             }
-            (Some(Said::Variant(head, follower)), _) => self.follow(&job, &follower, head, Verdict::Miss),
             (Some(Said::Confirmed(found, head)), _) => {
                 if let Some(answer) = self.serve(&job, &found, head, Verdict::Hit).await {
                     return answer;
@@ -201,12 +206,14 @@ impl Proxy {
                 self.deliver(job, found, head, body, Verdict::Bypass).await
             }
             (_, Ok(Fetched::Following(follower))) => {
-                if let Some(Entry::Response(stored)) = Entry::decode(follower.meta())
-                    && let BeforeRequest::Fresh(mut head) =
-                        stored.before_request(&job.request, self.clock.now())
-                {
-                    stored.restore(&mut head.headers);
-                    return self.follow(&job, &follower, head, Verdict::Joined);
+                if let Some(Entry::Response(stored)) = Entry::decode(follower.meta()) {
+                    return match self.may_share(&job, found, &stored).await {
+                        Ok((stored, mut head)) => {
+                            stored.restore(&mut head.headers);
+                            self.follow(&job, &follower, head, Verdict::Joined).await
+                        }
+                        Err(answer) => answer,
+                    };
                 }
                 let request = job.request.clone();
                 self.alone(job, found, request, Verdict::Bypass).await
@@ -225,12 +232,16 @@ impl Proxy {
                 }
                 // Stored or confirmed meanwhile, or listed under a variant, which may be on its way.
                 let before = job.key_by(&job.index);
-                if let Some(found) = self.find(&mut job).await
-                    && let BeforeRequest::Fresh(head) =
-                        found.stored.before_request(&job.request, self.clock.now())
-                    && let Some(answer) = self.serve(&job, &found, head, Verdict::Hit).await
-                {
-                    return answer;
+                if let Some(mut found) = self.find(&mut job).await {
+                    match self.may_share(&job, Some(found.clone()), &found.stored).await {
+                        Ok((stored, head)) => {
+                            found.stored = stored;
+                            if let Some(answer) = self.serve(&job, &found, head, Verdict::Hit).await {
+                                return answer;
+                            }
+                        }
+                        Err(answer) => return answer,
+                    }
                 }
                 let request = job.request.clone();
                 if fetched.is_ok() && job.key_by(&job.index) != before {
@@ -239,6 +250,41 @@ impl Proxy {
                 let verdict = if fetched.is_ok() { Verdict::Bypass } else { Verdict::Miss };
                 self.alone(job, found, request, verdict).await
             }
+        }
+    }
+
+    /// A response that was fetched or confirmed for another client, with its head for this one: the origin is asked whether
+    /// it still holds, where the response demands that. The answer from the origin where it does not.
+    async fn may_share(
+        self: &Arc<Self>,
+        job: &Job,
+        found: Option<Found>,
+        stored: &StoredResponse,
+    ) -> Result<(StoredResponse, response::Parts), Response<Body>> {
+        let request = match stored.before_request(&job.request, self.clock.now()) {
+            BeforeRequest::Fresh(head) => return Ok((stored.clone(), head)),
+            BeforeRequest::Stale { request, matches: true } => request,
+            BeforeRequest::Stale { matches: false, .. } => job.request.clone(),
+        };
+        let proxy = Arc::clone(self);
+        let response = match self.ask(Request::from_parts(request, empty())).await {
+            Ok(response) => response,
+            Err(error) => {
+                return Err(match self.stand_in(job, found.as_ref()).await {
+                    Some(answer) => answer,
+                    None => self.failed(Some(&error), Verdict::Bypass),
+                });
+            }
+        };
+        let (mut head, body) = response.into_parts();
+        if head.status != StatusCode::NOT_MODIFIED {
+            headers::strip_hop_by_hop(&mut head.headers);
+            return Err(proxy.deliver(job.clone(), found, head, body, Verdict::Bypass).await);
+        }
+        match stored.refreshed(&job.request, &head, self.clock.now()) {
+            Some(confirmed) => Ok(confirmed),
+            // Of another response than ours.
+            None => Err(proxy.alone(job.clone(), found, job.request.clone(), Verdict::Bypass).await),
         }
     }
 
@@ -300,7 +346,7 @@ impl Proxy {
     }
 
     /// Answers from a body on its way.
-    fn follow(
+    async fn follow(
         &self,
         job: &Job,
         follower: &Follower,
@@ -309,12 +355,17 @@ impl Proxy {
     ) -> Response<Body> {
         let mut reader = follower.reader();
         let Some(len) = content_length(&head).or_else(|| follower.len()) else {
-            // Of a body whose length nobody knows yet all is a correct answer to a request for a part.
             if job.conditions.select(head.status, &head.headers, 0) == Selection::NotModified {
-                Selection::NotModified.apply(&mut head, 0);
+                Selection::NotModified.apply_of_unknown(&mut head);
                 return self.finish(head, empty(), verdict);
             }
-            return self.finish(head, body::following(reader, None, true), verdict);
+            // What reaches to the end cannot be told from a body whose end is not known: all of it is a correct answer, and
+            // better than one that waits for a long part.
+            let range = job.conditions.bounded_range(head.status, &head.headers);
+            let Some(range) = range.filter(|range| range.end - range.start <= MAX_WAITED_FOR) else {
+                return self.finish(head, body::following(reader, None, true), verdict);
+            };
+            return self.follow_part(job, reader, range, head, verdict).await;
         };
         let range = job.conditions.select(head.status, &head.headers, len).apply(&mut head, len);
         let last = range.end == len;
@@ -323,6 +374,40 @@ impl Proxy {
             return self.finish(head, empty(), verdict);
         }
         self.finish(head, body::following(reader, Some(range.end), last), verdict)
+    }
+
+    /// Answers with a part of a body on its way whose length nobody knows, once all of the part is there.
+    async fn follow_part(
+        &self,
+        job: &Job,
+        mut reader: BodyReader,
+        range: Range<u64>,
+        mut head: response::Parts,
+        verdict: Verdict,
+    ) -> Response<Body> {
+        let mut part = BytesMut::new();
+        let end = match reader.seek(range.start, Some(range.end)) {
+            Ok(()) => loop {
+                match reader.next().await {
+                    Ok(Some(piece)) => part.extend_from_slice(&piece),
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                }
+            },
+            Err(error) => Err(error),
+        };
+        match end {
+            Ok(()) => drop(Selection::Part(range).apply_of_unknown(&mut head)),
+            // The body ended before the part did: its length is known now.
+            Err(Error::InvalidRange { len, .. }) => {
+                job.conditions.select(head.status, &head.headers, len).apply(&mut head, len);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a body on its way broke off");
+                return self.failed(None, verdict);
+            }
+        }
+        self.finish(head, full(part), verdict)
     }
 
     /// Straight to the origin and back.

@@ -18,6 +18,15 @@ pub(crate) fn parse(field: &str, len: u64) -> Ranged {
     read(field, len).unwrap_or(Ranged::Whole)
 }
 
+/// The range of a field that names both its first and its last byte: it can be told from a body whose length is not known.
+pub(crate) fn bounded(field: &str) -> Option<Range<u64>> {
+    match parse(field, u64::MAX) {
+        // The others reach to the end, wherever that is.
+        Ranged::Part(range) if range.end < u64::MAX => Some(range),
+        _ => None,
+    }
+}
+
 fn read(field: &str, len: u64) -> Option<Ranged> {
     let (unit, set) = field.split_once('=')?;
     if !unit.trim().eq_ignore_ascii_case("bytes") || set.contains(',') {
@@ -71,6 +80,15 @@ mod tests {
         }
         assert_eq!(parse("bytes=0-0", 0), Ranged::Unsatisfiable);
         assert_eq!(parse("bytes=-1", 0), Ranged::Unsatisfiable);
+    }
+
+    #[test]
+    fn a_range_is_bounded_where_it_names_both_ends() {
+        assert_eq!(bounded("bytes=2-5"), Some(2..6));
+        for field in ["bytes=2-", "bytes=-2", "bytes=0-99999999999999999999999", "bytes=0-1,4-5", "bytes=5-2"]
+        {
+            assert_eq!(bounded(field), None, "{field}");
+        }
     }
 
     #[test]

@@ -32,6 +32,15 @@ const OF_THE_BODY: [HeaderName; 5] = [
 impl Selection {
     /// Makes the head of the whole response, whose body has `len` bytes, that of the answer. Returns the bytes to send.
     pub(crate) fn apply(&self, head: &mut Parts, len: u64) -> Range<u64> {
+        self.apply_of(head, len, &len.to_string())
+    }
+
+    /// The same for a body whose length is not known, as long as the answer does not depend on it.
+    pub(crate) fn apply_of_unknown(&self, head: &mut Parts) -> Range<u64> {
+        self.apply_of(head, 0, "*")
+    }
+
+    fn apply_of(&self, head: &mut Parts, len: u64, told: &str) -> Range<u64> {
         let mut set = |name: HeaderName, value: HeaderValue| drop(head.headers.insert(name, value));
         let has_parts = head.status == StatusCode::OK;
         let range = match self {
@@ -44,7 +53,7 @@ impl Selection {
             Self::Part(range) => {
                 head.status = StatusCode::PARTIAL_CONTENT;
                 set(header::CONTENT_LENGTH, (range.end - range.start).into());
-                set(header::CONTENT_RANGE, text(&format!("bytes {}-{}/{len}", range.start, range.end - 1)));
+                set(header::CONTENT_RANGE, text(&format!("bytes {}-{}/{told}", range.start, range.end - 1)));
                 range.clone()
             }
             Self::NotModified => {
@@ -57,7 +66,7 @@ impl Selection {
             Self::Unsatisfiable => {
                 head.status = StatusCode::RANGE_NOT_SATISFIABLE;
                 set(header::CONTENT_LENGTH, 0.into());
-                set(header::CONTENT_RANGE, text(&format!("bytes */{len}")));
+                set(header::CONTENT_RANGE, text(&format!("bytes */{told}")));
                 0..0
             }
         };

@@ -21,8 +21,10 @@ use pingora_disk_cache::{DiskCacheService, DiskCacheStorage};
 use pingora_proxy::http_proxy_service;
 use std::{
     net::{SocketAddr, ToSocketAddrs},
+    num::NonZero,
     path::PathBuf,
     sync::OnceLock,
+    thread::available_parallelism,
     time::Duration,
 };
 
@@ -47,6 +49,9 @@ pub(crate) struct Args {
     /// Goes to the background, with its process id in this file.
     #[arg(long)]
     daemon: Option<String>,
+    /// Threads that serve; as many as there are processors unless said.
+    #[arg(long)]
+    threads: Option<NonZero<usize>>,
     /// Seconds for what is under way when it is told to end.
     #[arg(long, default_value_t = 2)]
     grace: u64,
@@ -84,6 +89,8 @@ pub(crate) fn run(args: &Args) -> ! {
 
 fn configuration(args: &Args) -> ServerConf {
     let mut conf = ServerConf {
+        // One unless told.
+        threads: args.threads.or_else(|| available_parallelism().ok()).map_or(1, NonZero::get),
         grace_period_seconds: Some(args.grace),
         graceful_shutdown_timeout_seconds: Some(args.grace),
         ..ServerConf::default()

@@ -96,6 +96,37 @@ async fn a_part_of_a_body_on_its_way_is_served_as_soon_as_it_is_there() {
 }
 
 #[tokio::test]
+async fn a_part_of_a_body_of_unknown_length_is_served_once_it_is_there() {
+    let origin = Dripping::start(&[]).await;
+    let setup = Setup::before(&origin.script.url).await;
+    origin.pieces.send("01234").unwrap();
+    let mut whole = setup.reading("/", &[]).await;
+    let part = setup.get_with("/", &[("range", "bytes=2-3")]).await;
+    assert_eq!((part.status, part.cache(), part.text()), (StatusCode::PARTIAL_CONTENT, "JOINED", "23"));
+    assert_eq!((part.header("content-range"), part.header("content-length")), ("bytes 2-3/*", "2"));
+    // Nobody knows yet what that would be.
+    let mut open = setup.reading("/", &[("range", "bytes=2-")]).await;
+    assert_eq!((open.status, open.next().await.unwrap()), (StatusCode::OK, "01234".into()));
+    let (cut, beyond, ()) = tokio::join!(
+        setup.get_with("/", &[("range", "bytes=3-9")]),
+        setup.get_with("/", &[("range", "bytes=8-9")]),
+        async {
+            origin.pieces.send("567").unwrap();
+            drop(origin.pieces);
+        }
+    );
+    assert_eq!((cut.status, cut.text()), (StatusCode::PARTIAL_CONTENT, "34567"));
+    assert_eq!(cut.header("content-range"), "bytes 3-7/8");
+    assert_eq!((beyond.status, beyond.text()), (StatusCode::RANGE_NOT_SATISFIABLE, ""));
+    assert_eq!(beyond.header("content-range"), "bytes */8");
+    let mut seen = Vec::new();
+    while let Some(piece) = whole.next().await {
+        seen.extend_from_slice(&piece);
+    }
+    assert_eq!((seen, origin.script.count()), (b"01234567".to_vec(), 1));
+}
+
+#[tokio::test]
 async fn a_fetch_goes_on_when_the_client_that_began_it_hangs_up() {
     let origin = Dripping::start(&[]).await;
     let setup = Setup::before(&origin.script.url).await;
@@ -169,6 +200,26 @@ async fn a_crowd_gets_what_must_not_be_stored_each_for_itself() {
         assert_eq!((answer.status, answer.text(), answer.cache()), (StatusCode::OK, "mine", "BYPASS"));
     }
     assert_eq!((script.count(), setup.entries()), (CLIENTS, 0));
+}
+
+#[tokio::test]
+async fn a_crowd_that_must_ask_the_origin_each_is_sent_one_body() {
+    let (script, go) = held(|request| {
+        let fields = [("cache-control", "no-cache"), ("etag", "\"v1\"")];
+        let known = request.headers.get("if-none-match").is_some_and(|tag| tag == "\"v1\"");
+        if known { status(304, &fields, "") } else { ok(&fields, "body") }
+    })
+    .await;
+    let setup = Setup::before(&script.url).await;
+    // While it is fetched, and when it is stored.
+    for _ in 0..2 {
+        for answer in crowd(&setup, &go, &[]).await {
+            assert_eq!((answer.status, answer.text()), (StatusCode::OK, "body"));
+        }
+    }
+    let seen = script.seen.lock().unwrap();
+    let bodies = seen.iter().filter(|request| !request.headers.contains_key("if-none-match")).count();
+    assert_eq!((bodies, seen.len()), (1, 2 * CLIENTS), "each asks, and one is answered with a body");
 }
 
 #[tokio::test]
