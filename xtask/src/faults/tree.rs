@@ -3,10 +3,7 @@
 //! **Invariants**: the checkout itself is never changed. A file of the copy is written only where it differs, so that cargo builds
 //! again what a patch touched, and nothing else.
 
-use super::{
-    checker::{INTERLEAVINGS, build_for},
-    saboteur::Narrow,
-};
+use super::saboteur::Narrow;
 use crate::process::{command, output, repo};
 use std::{
     collections::BTreeSet,
@@ -88,9 +85,7 @@ impl Tree {
             .env_remove("RUSTFLAGS")
             .env("CARGO_PROFILE_DEV_OPT_LEVEL", "0")
             .env("CARGO_PROFILE_DEV_DEBUG", "false");
-        if test.test == INTERLEAVINGS {
-            build_for(&mut cargo, &self.target);
-        }
+        test.built().prepare(&mut cargo, &self.target);
         cargo
     }
 }
