@@ -325,7 +325,7 @@ impl<B: DiskBackend> Shared<B> {
         if !self.disk_has_room(bytes).await? && !self.drop_oldest().await? {
             return Err(full("the file system has less free space than min_free_space"));
         }
-        let starved = self.objects.starved.load(Ordering::Acquire);
+        let mut starved = self.objects.starved.load(Ordering::Acquire);
         let mut wanted = None;
         loop {
             let mut freed = pin!(self.space.freed.notified());
@@ -344,8 +344,15 @@ impl<B: DiskBackend> Shared<B> {
             if self.log.lock().closed {
                 return Err(Error::Closed);
             }
-            if wanted.is_some() && self.objects.starved.load(Ordering::Acquire) != starved {
-                return Err(full("what occupies the quota is held by readers or writers"));
+            let now = self.objects.starved.load(Ordering::Acquire);
+            if wanted.is_some() && now != starved {
+                starved = now;
+                // Evicted bodies keep their bytes while they are read: others have to go instead.
+                let live = self.index.live_bytes();
+                if live == 0 {
+                    return Err(full("what occupies the quota is held by readers or writers"));
+                }
+                self.evict_down_to(live.saturating_sub(bytes));
             }
             if wanted.is_none() {
                 self.objects.wanted.fetch_add(bytes, Ordering::AcqRel);

@@ -115,6 +115,31 @@ async fn get_or_insert(engine: Arc<Engine<FaultBackend<MemoryBackend>>>, mut rng
     Ok(())
 }
 
+/// Evicted bodies keep their bytes while somebody reads them. A large body that found no room for that was refused, though all the
+/// other entries could have gone: a soak of eight callers came to it within seconds.
+#[test]
+fn a_large_body_finds_room_beside_what_readers_hold_as_long_as_anything_can_be_evicted() {
+    const LEN: usize = 8_000;
+    paused().block_on(async {
+        let clock = Arc::new(SystemClock);
+        let engine = Engine::open(tiny(64), clock, disk(), Handle::current()).await.unwrap();
+        let mut held = Vec::new();
+        for n in 0..6 {
+            in_time("an insert", engine.insert(&key(n), body(n, 1, LEN))).await.unwrap();
+            held.push((n, engine.get(&key(n)).await.unwrap().unwrap()));
+        }
+        for n in 6..60 {
+            in_time("an insert", engine.insert(&key(n), body(n, 1, LEN))).await.unwrap();
+            assert!(engine.contains(&key(n)));
+        }
+        for (n, hit) in &held {
+            assert_eq!(hit.bytes().await.unwrap(), body(*n, 1, LEN));
+        }
+        engine.check_invariants().unwrap();
+        in_time("a close", engine.close()).await.unwrap();
+    });
+}
+
 /// On threads and a real file system: a remove that wanted a segment while reclaim had used up the room kept for it was refused.
 /// What was owed for that stopped reclaim, and then everybody was refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
