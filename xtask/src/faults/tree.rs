@@ -12,7 +12,8 @@ use std::{
     process::Command,
 };
 
-/// The copy, with build products of its own.
+/// The copy. Its build products lie among the checkout's: crates of the registry are built once for both, and its own crates, which
+/// lie elsewhere, are told from the checkout's.
 #[derive(Debug)]
 pub(super) struct Tree {
     root: PathBuf,
@@ -32,7 +33,7 @@ impl Tree {
         let files = known.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from);
         // Deleted and not yet told to git.
         let files = files.filter(|name| repo().join(name).is_file()).collect();
-        let tree = Self { root: folder.join("tree"), target: folder.join("target"), files };
+        let tree = Self { root: folder.join("tree"), target: repo().join("target"), files };
         tree.restore()?;
         tree.remove_others()?;
         Ok(tree)
