@@ -2,7 +2,7 @@
 //!
 //! A limit is a whole process's: each case runs in a child, which is this program again.
 
-use crate::common::{self, LARGE, SEGMENT, Skip, body, get, key};
+use crate::common::{self, LARGE, SEGMENT, Skip, Verdict, body, get, key};
 use cache_testkit::tried;
 use disk_cache::{BackendChoice, Builder, ByteSize, DiskCache, Error, InsertOptions};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -22,12 +22,18 @@ const SKIPPED: &str = "skipped: ";
 /// An ordinary user.
 const NOBODY: u32 = 65534;
 
-type Case = (&'static str, fn(BackendChoice) -> Result<(), Skip>);
+type Case = (&'static str, fn(BackendChoice) -> Verdict);
 
 const CASES: [Case; 3] = [
-    ("descriptors_that_run_out_are_told_and_all_works_when_there_are_some", descriptors),
+    ("descriptors_that_run_out_are_told_and_all_works_when_there_are_some", |backend| {
+        descriptors(backend);
+        Ok(())
+    }),
     ("without_locked_memory_an_ordinary_user_opens_or_falls_back", locked_memory),
-    ("a_stream_longer_than_the_memory_allowed_goes_through", memory),
+    ("a_stream_longer_than_the_memory_allowed_goes_through", |backend| {
+        memory(backend);
+        Ok(())
+    }),
 ];
 const BACKENDS: [(&str, BackendChoice); 2] =
     [("tokio", BackendChoice::Tokio), ("io_uring", BackendChoice::IoUring)];
@@ -100,7 +106,7 @@ fn status(line: &str) -> u64 {
     found.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
-fn descriptors(backend: BackendChoice) -> Result<(), Skip> {
+fn descriptors(backend: BackendChoice) {
     let told = |error: &Error| match error {
         Error::Io { source, .. } => assert_eq!(source.raw_os_error(), Some(libc::EMFILE), "{error}"),
         // Nothing can be unlinked for good either.
@@ -153,10 +159,9 @@ fn descriptors(backend: BackendChoice) -> Result<(), Skip> {
         cache.close().await.unwrap();
         tried(refused, "calls without a descriptor");
     });
-    Ok(())
 }
 
-fn locked_memory(backend: BackendChoice) -> Result<(), Skip> {
+fn locked_memory(backend: BackendChoice) -> Verdict {
     become_ordinary()?;
     limit(libc::RLIMIT_MEMLOCK, 0);
     runtime().block_on(async {
@@ -181,7 +186,7 @@ fn locked_memory(backend: BackendChoice) -> Result<(), Skip> {
 }
 
 /// Gives up being root, who may lock whatever there is.
-fn become_ordinary() -> Result<(), Skip> {
+fn become_ordinary() -> Verdict {
     // SAFETY: takes nothing and gives a number.
     if unsafe { libc::geteuid() } != 0 {
         return Ok(());
@@ -194,7 +199,7 @@ fn become_ordinary() -> Result<(), Skip> {
     if done { Ok(()) } else { Err(Skip(format!("no ordinary user here: {}", io::Error::last_os_error()))) }
 }
 
-fn memory(backend: BackendChoice) -> Result<(), Skip> {
+fn memory(backend: BackendChoice) {
     const MIB: u64 = 1 << 20;
     const BODIES: u64 = 8;
     runtime().block_on(async {
@@ -225,5 +230,4 @@ fn memory(backend: BackendChoice) -> Result<(), Skip> {
         cache.close().await.unwrap();
         tried(BODIES * 48, "MiB streamed with 64 MiB of memory to take");
     });
-    Ok(())
 }
