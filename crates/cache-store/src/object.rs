@@ -96,6 +96,8 @@ pub(crate) struct Objects<B: DiskBackend> {
     wanted: AtomicU64,
     /// Grows when there is nothing left to reclaim for them.
     starved: AtomicU64,
+    /// The last time, reclaim had failed: evicting more gives no room then.
+    failing: AtomicBool,
     starving: Notify,
 }
 
@@ -109,6 +111,7 @@ impl<B: DiskBackend> Objects<B> {
             busy: AtomicU64::new(0),
             wanted: AtomicU64::new(0),
             starved: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
             starving: Notify::new(),
         }
     }
@@ -152,9 +155,10 @@ impl<B: DiskBackend> Objects<B> {
         self.all.lock().values().filter(|o| o.open.lock().is_some()).count() as u64
     }
 
-    /// Tells writers that wait for room that there will be none.
-    pub(crate) fn starve(&self) {
+    /// Tells writers that wait for room that reclaim gives none, because it failed or has nothing left.
+    pub(crate) fn starve(&self, failed: bool) {
         if self.wanted() > 0 {
+            self.failing.store(failed, Ordering::Release);
             self.starved.fetch_add(1, Ordering::AcqRel);
             self.starving.notify_waiters();
         }
@@ -349,7 +353,7 @@ impl<B: DiskBackend> Shared<B> {
                 starved = now;
                 // Evicted bodies keep their bytes while they are read: others have to go instead.
                 let live = self.index.live_bytes();
-                if live == 0 {
+                if live == 0 || self.objects.failing.load(Ordering::Acquire) {
                     return Err(full("what occupies the quota is held by readers or writers"));
                 }
                 self.evict_down_to(live.saturating_sub(bytes));

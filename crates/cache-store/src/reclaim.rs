@@ -139,13 +139,13 @@ impl<B: DiskBackend> Shared<B> {
         }
         // Room kept for reclaim is of no use to it now.
         log.reclaim_only = false;
-        let waits = log.spare.is_none() && log.active.is_none();
+        let (waits, failed) = (log.spare.is_none() && log.active.is_none(), error.is_some());
         if waits || error.is_some() {
             let error = error.unwrap_or_else(|| self.no_room());
             log.open_error = Some(Unopened { answers, error });
         }
         drop(log);
-        self.objects.starve();
+        self.objects.starve(failed);
         self.signals.room.notify_waiters();
     }
 

@@ -124,11 +124,11 @@ fn a_large_body_finds_room_beside_what_readers_hold_as_long_as_anything_can_be_e
         let clock = Arc::new(SystemClock);
         let engine = Engine::open(tiny(64), clock, disk(), Handle::current()).await.unwrap();
         let mut held = Vec::new();
-        for n in 0..6 {
+        for n in 0..12 {
             in_time("an insert", engine.insert(&key(n), body(n, 1, LEN))).await.unwrap();
             held.push((n, engine.get(&key(n)).await.unwrap().unwrap()));
         }
-        for n in 6..60 {
+        for n in 12..60 {
             in_time("an insert", engine.insert(&key(n), body(n, 1, LEN))).await.unwrap();
             assert!(engine.contains(&key(n)));
         }
