@@ -39,7 +39,8 @@ const PEERS: &str = "benches/peers/Cargo.toml";
 /// Rows that start the example proxies.
 const PROXY_ROWS: [&str; 2] = ["proxies", "thundering-herd"];
 const PINGORA: &str = "crates/pingora-disk-cache";
-const KEPT: &str = "docs/performance";
+/// Where the report takes what was measured from.
+pub(crate) const KEPT: &str = "docs/performance";
 
 /// Measures, or counts.
 ///
@@ -68,6 +69,11 @@ pub(crate) fn run(options: &Options) -> Ran {
         process::run(program(peers).arg("report"))?;
     }
     Ok(Outcome::from(()))
+}
+
+/// Writes the report anew from what is kept.
+pub(crate) fn draw() -> Result<(), String> {
+    process::run(program(false).arg("report"))
 }
 
 /// Other caches come from a registry: where none can be reached, the rest is measured without them.

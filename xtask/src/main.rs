@@ -55,9 +55,11 @@ fn run(command: Command) -> Ran {
             Ok(Outcome::Done(String::new()))
         }
         Command::Faults { names, saboteurs: true, .. } => faults::saboteurs(&names),
-        Command::Faults { names, deep, ci, seed, .. } => faults::run(&names, Scale::of(deep, ci), seed),
+        Command::Faults { names, ci, seed, .. } => {
+            faults::run(&names, if ci { Scale::Fiftieth } else { Scale::Full }, seed)
+        }
         Command::Fuzz(options) => fuzz::run(&options),
-        Command::Soak { minutes, seed, backend } => soak::run(minutes, seed, &backend),
+        Command::Soak(options) => soak::run(&options),
         Command::LowestRust => lowest::run(),
         Command::Adapters { name } => adapters::run(name.as_deref()),
         Command::CheckTargets => targets::run_all(),

@@ -6,7 +6,7 @@ use crate::{
         base_image::Source,
         linux::{IoUring, Where},
     },
-    fuzz,
+    fuzz, soak,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
@@ -32,11 +32,8 @@ pub(crate) enum Command {
         /// Rows to run, all without a name; with --saboteurs, parts of their names
         #[arg(value_name = "NAME")]
         names: Vec<String>,
-        /// The full counts, not a tenth of them
-        #[arg(long)]
-        deep: bool,
-        /// A fiftieth of them
-        #[arg(long, conflicts_with_all = ["deep", "saboteurs"])]
+        /// A fiftieth of the full counts
+        #[arg(long, conflicts_with = "saboteurs")]
         ci: bool,
         /// The seed of everything that is random
         #[arg(long, value_name = "N", default_value_t = 1)]
@@ -45,21 +42,13 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "saboteurs")]
         list: bool,
         /// Instead, take one safeguard away at a time in a copy of the tree, and see that a test notices
-        #[arg(long, conflicts_with = "deep")]
+        #[arg(long)]
         saboteurs: bool,
     },
     /// Each decoder, and whole directories, under libFuzzer; inputs that are found go to target/fuzz
     Fuzz(fuzz::Options),
-    /// A cache under a steady load: descriptors, threads, memory and disk sampled, drawn and judged
-    Soak {
-        #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=1440))]
-        minutes: u64,
-        /// The seed of the load
-        #[arg(long, value_name = "N", default_value_t = 1)]
-        seed: u64,
-        #[arg(long, default_value = "auto", value_parser = ["auto", "io-uring", "tokio"])]
-        backend: String,
-    },
+    /// A cache under a steady load, or a long stream: descriptors, threads, memory and disk sampled, drawn and judged
+    Soak(soak::Options),
     /// Type-check with the lowest Rust that the manifest promises
     LowestRust,
     /// The packages outside the workspace: format, lints, tests and licences of each

@@ -1,6 +1,7 @@
 //! The report: one Markdown page with its charts beside it, made from what the rows kept.
 
 mod charts;
+mod soak;
 mod svg;
 mod text;
 
@@ -32,6 +33,7 @@ pub fn run(options: &ReportOptions) -> Result<()> {
     for chart in &charts {
         fs::write(options.from.join(format!("{}.svg", chart.file)), &chart.svg)?;
     }
+    soak::draw(&options.from)?;
     let folder = options.from.file_name().unwrap_or_default().to_string_lossy();
     fs::write(&options.page, text::page(&rows, &charts, &folder))?;
     crate::table::line(&format!("written: {}", options.page.display()));

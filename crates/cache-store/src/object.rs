@@ -26,6 +26,7 @@ use std::{
     path::PathBuf,
     pin::pin,
     sync::Arc,
+    time::Duration,
 };
 use tokio::sync::Notify;
 
@@ -40,6 +41,9 @@ const SPAN: u64 = 1 << 20;
 const PIECE: u64 = 2 * CHUNK;
 /// Bytes written at once.
 const WRITE: usize = 8 << 20;
+/// How long a body waits for readers to let go of evicted ones, once nothing else can give it room. Most have read to their end
+/// by then, and nothing is evicted for those that are slow.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// Files kept open for the next reader.
 const MAX_OPEN: usize = 128;
 
@@ -326,7 +330,7 @@ impl<B: DiskBackend> Shared<B> {
             return Err(full("the file system has less free space than min_free_space"));
         }
         let starved = self.objects.starved.load(Ordering::Acquire);
-        let mut wanted = None;
+        let (mut wanted, mut patience) = (None, None);
         loop {
             let mut freed = pin!(self.space.freed.notified());
             freed.as_mut().enable();
@@ -345,19 +349,30 @@ impl<B: DiskBackend> Shared<B> {
                 return Err(Error::Closed);
             }
             if wanted.is_some() && self.objects.starved.load(Ordering::Acquire) != starved {
-                return Err(full("what occupies the quota is held by readers or writers"));
+                let patience = patience.get_or_insert_with(|| Box::pin(self.sleep(PATIENCE)));
+                if patience.is_elapsed() {
+                    return Err(full("what occupies the quota is held by readers or writers"));
+                }
             }
             if wanted.is_none() {
                 self.objects.wanted.fetch_add(bytes, Ordering::AcqRel);
                 wanted = Some(Wanted(&self.objects.wanted, bytes));
             }
             self.signals.reclaim.notify_one();
+            let runs_out = patience.as_mut();
             tokio::select! {
                 () = freed => {}
                 () = starving => {}
                 () = room => {}
+                Some(()) = async { Some(runs_out?.await) } => {}
             }
         }
+    }
+
+    /// A timer of the cache's runtime: the caller's may have none.
+    fn sleep(&self, time: Duration) -> tokio::time::Sleep {
+        let _entered = self.handle.enter();
+        tokio::time::sleep(time)
     }
 
     /// Opens a large body for reading. `Ok(None)`: it is missing or damaged.

@@ -15,6 +15,7 @@ use crate::{
     },
     io,
     log::{Asked, Log, Unopened},
+    roll::was_asked,
     scan::Source,
     segment::Segment,
     sequencer::{Change, Class, Draft, Refused},
@@ -278,8 +279,11 @@ impl<B: DiskBackend> Shared<B> {
         let dir = &self.layout.segments;
         if let Err(error) = self.backend.sync_dir(dir).await {
             self.counters.cleanup_errors.one();
+            let asked = was_asked(&error);
             let error = Error::io("sync", dir, error);
-            self.log.lock().names_lost = Some(error.clone());
+            if asked {
+                self.log.lock().names_lost = Some(error.clone());
+            }
             return Err(error);
         }
         // Where the opener's sync failed meanwhile, it may have been told what this one was not.

@@ -18,13 +18,18 @@ mod common;
 
 use cache_core::{Cache, CacheKey, Config, Durability, InsertOptions, PurgeMode, PurgeScope, SystemClock};
 use cache_store::Engine;
-use cache_testkit::{CrashPlan, Loss, MemoryBackend, MemoryOp, Model, Rng, Seen, Step, tried};
+use cache_testkit::{
+    CrashPlan, Loss, MemoryBackend, MemoryOp, Model, Rng, Seen, Step, on_all_cores, tried,
+};
 use common::{
     body, disk,
     drive::{Action, Driver},
     from_env, in_time, key, paused, peek_stale, tiny, workload,
 };
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, Mutex},
+    time::Instant,
+};
 use tokio::runtime::Handle;
 
 /// A run of a workload: the disk after every backend operation, and what was promised when.
@@ -74,6 +79,14 @@ struct Explored {
     states: u64,
     recoveries: u64,
     excused: u64,
+}
+
+impl Explored {
+    fn add(&mut self, other: &Self) {
+        self.states += other.states;
+        self.recoveries += other.recoveries;
+        self.excused += other.excused;
+    }
 }
 
 /// What is known of a crash when the cache is opened after it.
@@ -295,24 +308,34 @@ fn every_crash_of_every_short_workload_leaves_a_permitted_state() {
     let total = base + base.pow(2) + base.pow(3);
     // Workloads of one and two operations always; of those of three as many as the budget gives, spread over all.
     let short = base + base.pow(2);
-    let mut found = Explored::default();
-    let (mut rng, mut done, mut next) = (Rng::new(seed), 0u64, 0usize);
+    let (mut rng, mut chosen, mut next) = (Rng::new(seed), Vec::new(), 0usize);
     let stride = (total / (budget as usize / 75).max(1)).max(1);
     while next < total {
-        let run = record(&numbered(next, &operations), &tiny(32), 2, false);
+        chosen.push(next);
+        next += if next < short || stride == 1 { 1 } else { 1 + rng.below(2 * stride as u64 - 1) as usize };
+    }
+    let found = Mutex::new(Explored::default());
+    on_all_cores(chosen.len() as u64, |n| {
+        let number = chosen[n as usize];
+        let (mut rng, mut own) = (Rng::new(seed).fork(number as u64), Explored::default());
+        let run = record(&numbered(number, &operations), &tiny(32), 2, false);
         // What came before the last action is the last action of a shorter workload.
         let last = run.starts.last().map_or(0, |start| start - run.before) as usize;
         for at in last..run.steps.len() {
             for n in 0..PLANS {
                 let plan = plan(n, &mut rng);
-                run.crash_at(at, plan, &mut rng, &mut found);
+                run.crash_at(at, plan, &mut rng, &mut own);
             }
         }
-        done += 1;
-        next += if next < short || stride == 1 { 1 } else { 1 + rng.below(2 * stride as u64 - 1) as usize };
-    }
-    report("short", seed, done, &found, begun);
+        found.lock().unwrap().add(&own);
+    });
+    report("short", seed, chosen.len() as u64, &found.into_inner().unwrap(), begun);
 }
+
+/// How many states a long run is good for, at most and nearly always.
+const STATES_OF_A_RUN: u64 = 2_000;
+/// How many crashes of recoveries a run is good for, on average.
+const RECOVERIES_OF_A_RUN: u64 = 400;
 
 /// Keys that are written and then left alone, so that reclaim has something to move.
 const SURVIVORS: usize = 3;
@@ -346,59 +369,63 @@ fn with_survivors(workload: Vec<Action>, rng: &mut Rng) -> Vec<Action> {
 fn every_crash_of_a_workload_that_turns_the_log_over_leaves_a_permitted_state() {
     let (budget, seed): (u64, u64) = (from_env("DISK_CACHE_STATES", 20_000), from_env("DISK_CACHE_SEED", 1));
     let begun = Instant::now();
-    let mut found = Explored::default();
-    let (mut rng, mut runs) = (Rng::new(seed ^ 0x10c), 0);
-    while found.states < budget {
+    let found = Mutex::new(Explored::default());
+    let runs = budget.div_ceil(STATES_OF_A_RUN);
+    on_all_cores(runs, |n| {
+        let (mut rng, mut own) = (Rng::new(seed ^ 0x10c).fork(n), Explored::default());
         // Some five times as many bytes as the log holds.
         let workload = with_survivors(workload::random(&mut rng, 800, 6), &mut rng);
         let run = record(&workload, &tiny(20), 6 + SURVIVORS, true);
-        runs += 1;
         // Spread over the run, so that one run does not take the whole budget.
-        let chance = (2000, (run.steps.len() as u64 * PLANS).max(2000));
+        let of = (run.steps.len() as u64 * PLANS).max(STATES_OF_A_RUN);
         for at in 0..run.steps.len() {
             for n in 0..PLANS {
                 let plan = plan(n, &mut rng);
-                if rng.chance(chance.0, chance.1) {
-                    run.crash_at(at, plan, &mut rng, &mut found);
+                if rng.chance(STATES_OF_A_RUN, of) {
+                    run.crash_at(at, plan, &mut rng, &mut own);
                 }
             }
         }
-    }
-    report("long", seed, runs, &found, begun);
+        found.lock().unwrap().add(&own);
+    });
+    report("long", seed, runs, &found.into_inner().unwrap(), begun);
 }
 
-/// Bounds what is looked at of a long log: opening one takes as long as it has segments.
+/// Steps before and after a round that are looked at, and states of a run: opening a long log takes as long as it has segments.
 const AROUND: usize = 12;
+const STATES_OF_ROUNDS: u64 = 500;
 
 #[test]
 fn every_crash_of_a_round_that_gives_several_segments_back_leaves_a_permitted_state() {
     let (budget, seed): (u64, u64) = (from_env("DISK_CACHE_STATES", 20_000), from_env("DISK_CACHE_SEED", 1));
-    let budget = budget / 10;
     let begun = Instant::now();
-    let mut found = Explored::default();
-    let (mut rng, mut runs, mut rounds) = (Rng::new(seed ^ 0x20d), 0, 0);
-    while found.states < budget {
+    let found = Mutex::new(Explored::default());
+    let runs = (budget / 10).div_ceil(STATES_OF_ROUNDS);
+    on_all_cores(runs, |n| {
+        let (mut rng, mut own) = (Rng::new(seed ^ 0x20d).fork(n), Explored::default());
         // So many segments that reclaim keeps room for more than one of them.
         let workload = with_survivors(workload::random(&mut rng, 4_000, 6), &mut rng);
         let run = record(&workload, &tiny(256), 6 + SURVIVORS, false);
-        runs += 1;
         let removes = |at: usize| {
             let op = run.steps.get(at).map(|step| &step.op);
             matches!(op, Some(MemoryOp::Remove(path)) if path.starts_with("/cache/segments"))
         };
-        for at in (0..run.steps.len()).filter(|&at| removes(at) && removes(at + 1)) {
-            rounds += 1;
-            let first = at.saturating_sub(AROUND);
-            for at in first..(at + AROUND).min(run.steps.len()) {
-                let plan = plan(rng.below(PLANS), &mut rng);
-                if rng.chance(1, 4) {
-                    run.crash_at(at, plan, &mut rng, &mut found);
+        let rounds: Vec<_> = (0..run.steps.len()).filter(|&at| removes(at) && removes(at + 1)).collect();
+        assert!(!rounds.is_empty(), "no round gave two segments back");
+        let near = |at: &usize| rounds.iter().any(|round| round.abs_diff(*at) <= AROUND);
+        let steps: Vec<_> = (0..run.steps.len()).filter(near).collect();
+        let of = (steps.len() as u64 * PLANS).max(STATES_OF_ROUNDS);
+        for at in steps {
+            for n in 0..PLANS {
+                let plan = plan(n, &mut rng);
+                if rng.chance(STATES_OF_ROUNDS, of) {
+                    run.crash_at(at, plan, &mut rng, &mut own);
                 }
             }
         }
-    }
-    assert!(rounds > 0, "no round gave two segments back");
-    report("rounds", seed, runs, &found, begun);
+        found.lock().unwrap().add(&own);
+    });
+    report("rounds", seed, runs, &found.into_inner().unwrap(), begun);
 }
 
 /// Everything that keeps a body out which is on its way, in every way in which it can be on its way.
@@ -464,20 +491,21 @@ fn every_crash_of_a_first_open_leaves_a_directory_that_opens() {
 fn every_crash_of_a_recovery_leaves_a_permitted_state_however_often() {
     let (budget, seed): (u64, u64) =
         (from_env("DISK_CACHE_RECOVERIES", 1_500), from_env("DISK_CACHE_SEED", 1));
-    let (begun, mut rng, mut found) = (Instant::now(), Rng::new(seed ^ 0x7ec), Explored::default());
-    let mut runs = 0;
-    while found.recoveries < budget {
+    let (begun, found) = (Instant::now(), Mutex::new(Explored::default()));
+    let runs = budget.div_ceil(RECOVERIES_OF_A_RUN);
+    on_all_cores(runs, |n| {
+        let (mut rng, mut own) = (Rng::new(seed ^ 0x7ec).fork(n), Explored::default());
         let run = record(&workload::random(&mut rng, 80, 6), &tiny(20), 6, false);
-        runs += 1;
         for _ in 0..4 {
             let at = rng.below(run.steps.len() as u64) as usize;
             let first = plan(rng.below(PLANS), &mut rng);
             let (disk, loss) = crash(&run.steps[at], first);
             let known = Known { loss, moment: run.before + at as u64 + 1, evicted: false };
-            run.crash_recoveries(&disk, known, 3, &mut rng, &mut found);
+            run.crash_recoveries(&disk, known, 3, &mut rng, &mut own);
         }
-    }
-    report("recoveries", seed, runs, &found, begun);
+        found.lock().unwrap().add(&own);
+    });
+    report("recoveries", seed, runs, &found.into_inner().unwrap(), begun);
 }
 
 fn report(what: &str, seed: u64, runs: u64, found: &Explored, begun: Instant) {

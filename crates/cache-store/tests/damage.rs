@@ -21,7 +21,7 @@ use cache_core::{
     OpenMode, SystemClock,
 };
 use cache_store::Engine;
-use cache_testkit::{MemoryBackend, Rng, Seen, tried};
+use cache_testkit::{MemoryBackend, Rng, Seen, on_all_cores, tried};
 use common::{DIR, body, disk, from_env, in_time, key, paused, peek_stale, tiny};
 use std::{
     collections::BTreeMap,
@@ -229,34 +229,35 @@ fn a_flipped_bit_anywhere_gives_no_wrong_byte() {
     let fixtures = fixtures();
     // As many in each file: the small ones are all meaning.
     let files: usize = fixtures.iter().map(|f| f.files.len()).sum();
-    let (each, mut rng, mut cases) = ((budget / 2 / files as u64).max(1), Rng::new(seed), 0);
+    let (each, mut rng, mut bits) = ((budget / 2 / files as u64).max(1), Rng::new(seed), Vec::new());
     for fixture in &fixtures {
         for (path, bytes) in &fixture.files {
-            let bits = bytes.len() as u64 * 8;
+            let all = bytes.len() as u64 * 8;
             // One of each stretch of that many: every bit where there are as many cases as bits.
-            let stride = (bits / each).max(1);
-            for first in (0..bits).step_by(stride as usize) {
-                let bit = (first + rng.below(stride)).min(bits - 1);
-                let flip = |bytes: &mut Vec<u8>| bytes[bit as usize / 8] ^= 1 << (bit % 8);
-                let damage = fixture.changed(path, &format!("bit {bit}"), flip);
-                fixture.check(&Damage { one_bit: true, ..damage });
-                cases += 1;
+            let stride = (all / each).max(1);
+            for first in (0..all).step_by(stride as usize) {
+                bits.push((fixture, path, (first + rng.below(stride)).min(all - 1)));
             }
         }
     }
+    on_all_cores(bits.len() as u64, |n| {
+        let (fixture, path, bit) = bits[n as usize];
+        let flip = |bytes: &mut Vec<u8>| bytes[bit as usize / 8] ^= 1 << (bit % 8);
+        let damage = fixture.changed(path, &format!("bit {bit}"), flip);
+        fixture.check(&Damage { one_bit: true, ..damage });
+    });
+    let cases = bits.len() as u64;
     tried(cases, "flipped bits");
 }
 
 #[test]
 fn a_cut_or_a_damaged_block_anywhere_gives_no_wrong_byte() {
     let (budget, seed) = budget();
-    let (fixtures, mut rng) = (fixtures(), Rng::new(seed ^ 0xb10c));
-    for _ in 0..budget / 2 {
+    let fixtures = fixtures();
+    on_all_cores(budget / 2, |n| {
+        let mut rng = Rng::new(seed ^ 0xb10c).fork(n);
         let fixture = &fixtures[rng.below(3) as usize];
-        let Some((path, bytes)) = fixture.files.iter().nth(rng.below(fixture.files.len() as u64) as usize)
-        else {
-            continue;
-        };
+        let (path, bytes) = fixture.files.iter().nth(rng.below(fixture.files.len() as u64) as usize).unwrap();
         let len = bytes.len();
         let blocks = len.div_ceil(BLOCK) as u64;
         let (a, b) = (rng.below(blocks) as usize * BLOCK, rng.below(blocks) as usize * BLOCK);
@@ -281,7 +282,7 @@ fn a_cut_or_a_damaged_block_anywhere_gives_no_wrong_byte() {
             _ => fixture.changed(path, &format!("rubbish from {a} on"), |bytes| rng.fill(&mut bytes[a..])),
         };
         fixture.check(&damage);
-    }
+    });
     tried(budget / 2, "files cut, zeroed, doubled, swapped or overwritten in part");
 }
 

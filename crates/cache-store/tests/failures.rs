@@ -122,6 +122,36 @@ fn a_failed_sync_of_a_new_segments_name_stops_reclaim_too() {
 }
 
 #[test]
+fn a_process_that_was_out_of_descriptors_for_a_while_reclaims_again() {
+    // The directory of the segments could not be opened for its sync. That was taken for a failed sync, which stops reclaim
+    // until the next open: once the quota was used up, every insert was refused for good.
+    const EMFILE: i32 = 24;
+    let disk = disk();
+    let faults = FaultBackend::new(disk.clone());
+    paused().block_on(async {
+        let engine = open(&faults).await;
+        for n in 0..400 {
+            in_time("an insert", engine.insert(&key(n), body(n, 1, 400))).await.unwrap();
+        }
+        let syncs = Rule::new(Fault::Errno(EMFILE)).verbs([Verb::SyncDir]).path("/cache/segments");
+        faults.plant(syncs.from_then_on());
+        let mut told = 0;
+        for n in 400..600 {
+            let done = in_time("an insert", engine.insert(&key(n), body(n, 1, 400))).await;
+            told += u64::from(done.is_err());
+        }
+        assert!(told > 0 && faults.fired() > 0, "{told} of {}", faults.fired());
+        faults.clear();
+        for n in 600..1000 {
+            in_time("an insert", engine.insert(&key(n), body(n, 1, 400))).await.unwrap();
+        }
+        engine.check_invariants().unwrap();
+        in_time("a close", engine.close()).await.unwrap();
+    });
+    assert!(found(disk.crash_with(CrashPlan::Nothing)).is_empty());
+}
+
+#[test]
 fn a_device_that_refuses_every_write_gives_errors_and_is_not_asked_without_a_pause() {
     // The opener was woken by the lease of its own failed attempt, and an insert that waited with debts unpaid threw away
     // the reason that the opener had left for it: a device that failed at once was asked again and again for ever, and the

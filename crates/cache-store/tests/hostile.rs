@@ -17,23 +17,24 @@ mod common;
 use bytes::{Bytes, BytesMut};
 use cache_core::{Cache, DiskBackend, Durability, Error, InsertOptions, OpenMode, PurgeScope, SystemClock};
 use cache_store::Engine;
-use cache_testkit::{MemoryBackend, Rng, tried};
+use cache_testkit::{MemoryBackend, Rng, on_all_cores, tried};
 use common::{DIR, body, disk, from_env, in_time, key, paused, peek_stale, tiny};
 use siphasher::sip::SipHasher13;
 use std::{
     alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
     collections::BTreeMap,
     hash::Hasher,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
 };
 use tokio::runtime::Handle;
 
-/// The largest allocation since it was last set to nothing.
-static LARGEST: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// This thread's largest allocation since it was last set to nothing. A case stays on its thread.
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
+}
+
 /// The scan's window is 4 MiB, the longest record less than 1 MiB; all files of the fixture together are far below.
 const ENOUGH: usize = 16 << 20;
 
@@ -42,7 +43,7 @@ struct Watched;
 // SAFETY: hands every call on to the system's allocator as it is.
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
+        LARGEST.set(LARGEST.get().max(layout.size()));
         // SAFETY: the caller's promise is the same.
         unsafe { System.alloc(layout) }
     }
@@ -180,7 +181,7 @@ fn live_with(files: &Files) {
             let file = disk.open(path, OpenMode::CREATE_NEW).await.unwrap();
             disk.write_at(&file, vec![bytes.clone()], 0).await.unwrap();
         }
-        LARGEST.store(0, Ordering::Relaxed);
+        LARGEST.set(0);
         let Ok(engine) = in_time("an open", open(&disk)).await else { return };
         for n in 0..6 {
             drop(in_time("a get", peek_stale(&engine, &key(n))).await);
@@ -191,7 +192,7 @@ fn live_with(files: &Files) {
         drop(in_time("a flush", engine.flush()).await);
         drop(in_time("a close", engine.close()).await);
     });
-    let largest = LARGEST.load(Ordering::Relaxed);
+    let largest = LARGEST.get();
     assert!(largest <= ENOUGH, "{largest} bytes at once");
 }
 
@@ -256,20 +257,20 @@ impl Drop for Context {
 fn a_structure_forged_with_the_right_secret_is_survived() {
     let (count, seed): (u64, u64) = (from_env("DISK_CACHE_FORGERIES", 2_000), from_env("DISK_CACHE_SEED", 1));
     println!("seed {seed}");
-    let (fixtures, mut rng) = ([fixture(true), fixture(false)], Rng::new(seed));
-    let mut done = 0;
-    while done < count {
-        let mut files = fixtures[rng.below(2) as usize].clone();
-        let secret: [u8; 16] = files[&Path::new(DIR).join("CACHE")][32..48].try_into().unwrap();
-        let path = files.keys().nth(rng.below(files.len() as u64) as usize).unwrap().clone();
-        let mut bytes = files[&path].to_vec();
-        if !forge_file(&path, &mut bytes, &secret, &mut rng) {
-            continue;
+    let fixtures = [fixture(true), fixture(false)];
+    on_all_cores(count, |n| {
+        let mut rng = Rng::new(seed).fork(n);
+        loop {
+            let mut files = fixtures[rng.below(2) as usize].clone();
+            let secret: [u8; 16] = files[&Path::new(DIR).join("CACHE")][32..48].try_into().unwrap();
+            let path = files.keys().nth(rng.below(files.len() as u64) as usize).unwrap().clone();
+            let mut bytes = files[&path].to_vec();
+            if forge_file(&path, &mut bytes, &secret, &mut rng) {
+                let _context = Context(n, path.clone());
+                files.insert(path, bytes.into());
+                return live_with(&files);
+            }
         }
-        let _context = Context(done, path.clone());
-        files.insert(path, bytes.into());
-        live_with(&files);
-        done += 1;
-    }
-    tried(done, "forged structures");
+    });
+    tried(count, "forged structures");
 }

@@ -18,13 +18,21 @@ mod common;
 
 use cache_core::{Cache, CacheKey, Config, Durability, Error, InsertOptions, SystemClock};
 use cache_store::Engine;
-use cache_testkit::{CrashPlan, Fault, FaultBackend, Loss, MemoryBackend, Model, Rng, Rule, Verb, tried};
+use cache_testkit::{
+    CrashPlan, Fault, FaultBackend, Loss, MemoryBackend, Model, Rng, Rule, Verb, on_all_cores, tried,
+};
 use common::{
     body, disk,
     drive::{Action, Driver},
     from_env, in_time, key, paused, peek_stale, tiny, workload,
 };
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 use tokio::runtime::Handle;
 
 type Faulty = FaultBackend<MemoryBackend>;
@@ -232,32 +240,38 @@ fn every_failure_point(what: &str, verbs: Option<&[Verb]>) {
     let (count, seed): (u64, u64) =
         (from_env("DISK_CACHE_FAULT_WORKLOADS", 1), from_env("DISK_CACHE_SEED", 1));
     let begun = Instant::now();
-    let mut runs = 0u64;
-    for seed in seed..seed + count {
-        let setting = setting(&mut Rng::new(seed));
+    let settings: Vec<_> = (seed..seed + count).map(|seed| (seed, setting(&mut Rng::new(seed)))).collect();
+    let mut ways = Vec::new();
+    for (seed, setting) in &settings {
         for (name, fault) in faults(every_errno) {
             for sticky in [false, true] {
-                let name = &format!("{name}{}", if sticky { " from then on" } else { "" });
-                for nth in 1.. {
-                    let _context = Context(seed, nth, name);
-                    if verbose() {
-                        println!("seed {seed}, operation {nth}, {name}");
-                    }
-                    let mut rule = Rule::new(fault.clone()).nth(nth);
-                    if let Some(verbs) = verbs {
-                        rule = rule.verbs(verbs);
-                    }
-                    let rule = if sticky { rule.from_then_on() } else { rule };
-                    let outcome = setting.run(&rule, verbs.is_some());
-                    setting.restart(&outcome, seed ^ nth);
-                    runs += 1;
-                    if !outcome.fired {
-                        break;
-                    }
-                }
+                ways.push((*seed, setting, name, fault.clone(), sticky));
             }
         }
     }
+    let runs = AtomicU64::new(0);
+    on_all_cores(ways.len() as u64, |n| {
+        let (seed, setting, name, fault, sticky) = &ways[n as usize];
+        let name = &format!("{name}{}", if *sticky { " from then on" } else { "" });
+        for nth in 1.. {
+            let _context = Context(*seed, nth, name);
+            if verbose() {
+                println!("seed {seed}, operation {nth}, {name}");
+            }
+            let mut rule = Rule::new(fault.clone()).nth(nth);
+            if let Some(verbs) = verbs {
+                rule = rule.verbs(verbs);
+            }
+            let rule = if *sticky { rule.from_then_on() } else { rule };
+            let outcome = setting.run(&rule, verbs.is_some());
+            setting.restart(&outcome, seed ^ nth);
+            runs.fetch_add(1, Ordering::Relaxed);
+            if !outcome.fired {
+                break;
+            }
+        }
+    });
+    let runs = runs.into_inner();
     let seconds = begun.elapsed().as_secs_f64();
     println!("failure points, {what}: {count} workloads, {runs} runs, seed {seed}, {seconds:.1} s");
     tried(count, &format!("workloads, {what}"));

@@ -18,7 +18,7 @@ use cache_core::{
     Inserted, ManualClock, PurgeMode, PurgeScope,
 };
 use cache_store::Engine;
-use cache_testkit::{Loss, MemoryBackend, Model, Seen, Stored, tried};
+use cache_testkit::{Loss, MemoryBackend, Model, Seen, Stored, on_all_cores, tried};
 use common::{DIR, body, disk, from_env, in_time, paused, peek_stale, tiny};
 use proptest::{
     prelude::*,
@@ -360,21 +360,28 @@ impl World {
     }
 }
 
-fn check<M: Machine>(what: &str, cases: u32, machine: impl Fn() -> M) {
+/// Cases that one generator makes: threads take turns of so many.
+const TURN: u64 = 20;
+
+fn check<M: Machine>(what: &str, cases: u64, machine: impl Fn() -> M + Sync) {
     let seed: u64 = from_env("DISK_CACHE_SEED", 1);
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let config = Cases { cases, failure_persistence: None, max_shrink_iters: 2000, ..Cases::default() };
     let begun = Instant::now();
     println!("model, {what}: {cases} cases, seed {seed}");
-    TestRunner::new_with_rng(config, rng)
-        .run(&prop::collection::vec(step(), 1..100), |steps| {
-            run(machine(), &steps).map_err(TestCaseError::fail)
-        })
-        .unwrap_or_else(|failed| panic!("seed {seed}: {failed}"));
+    on_all_cores(cases.div_ceil(TURN), |turn| {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        bytes[8..16].copy_from_slice(&turn.to_le_bytes());
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+        let cases = (cases - turn * TURN).min(TURN) as u32;
+        let config = Cases { cases, failure_persistence: None, max_shrink_iters: 2000, ..Cases::default() };
+        TestRunner::new_with_rng(config, rng)
+            .run(&prop::collection::vec(step(), 1..100), |steps| {
+                run(machine(), &steps).map_err(TestCaseError::fail)
+            })
+            .unwrap_or_else(|failed| panic!("seed {seed}: {failed}"));
+    });
     println!("model, {what}: {cases} cases, seed {seed}, {:.1} s", begun.elapsed().as_secs_f64());
-    tried(u64::from(cases), &format!("histories of up to 100 operations {what}"));
+    tried(cases, &format!("histories of up to 100 operations {what}"));
 }
 
 #[test]

@@ -22,15 +22,15 @@ use cache_core::{
     Cache, CacheKey, Durability, Error, Expiry, InsertOptions, Inserted, PurgeMode, PurgeScope, SystemClock,
 };
 use cache_store::Engine;
-use cache_testkit::{Fault, FaultBackend, Gate, MemoryBackend, Rng, Rule, Seen, Verb, tried};
-use common::{body, disk, from_env, in_time, key, paused, peek_stale, tiny};
+use cache_testkit::{FaultBackend, MemoryBackend, Rng, Seen, on_all_cores, tried};
+use common::{
+    body, disk, from_env, in_time, key, paused, peek_stale, tiny,
+    turns::{Caller, Turns},
+};
 use std::{
     cell::{Cell, RefCell},
-    future::poll_fn,
-    pin::Pin,
     rc::Rc,
     sync::Arc,
-    task::Poll,
 };
 use tokio::runtime::Handle;
 
@@ -40,17 +40,6 @@ const KEYS: u64 = 3;
 const CALLERS: u64 = 4;
 /// Calls of each caller.
 const CALLS: u64 = 12;
-/// The verbs whose order the schedule decides; the others do not change what is on disk.
-const HELD: [Verb; 8] = [
-    Verb::Open,
-    Verb::SetLen,
-    Verb::Read,
-    Verb::Write,
-    Verb::SyncData,
-    Verb::Remove,
-    Verb::SyncDir,
-    Verb::FreeSpace,
-];
 
 /// What a call did to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,40 +170,15 @@ fn schedule(seed: u64) {
     let last = paused().block_on(async {
         let faults = FaultBackend::new(disk.clone());
         let engine = open(&faults).await.unwrap();
-        let gates = HELD.map(|verb| {
-            let gate = Gate::new();
-            faults.plant(Rule::new(Fault::HoldBefore(gate.clone())).verbs([verb]).from_then_on());
-            gate
-        });
+        let turns = Turns::hold(&faults);
         let (history, serials) = (Rc::new(History::default()), Rc::new(Cell::new(0)));
-        let mut callers: Vec<Pin<Box<dyn Future<Output = ()>>>> = Vec::new();
+        let mut callers: Vec<Caller> = Vec::new();
         for _ in 0..CALLERS {
             let own = Rng::new(rng.next_u64());
             callers.push(Box::pin(caller(engine.clone(), history.clone(), own, serials.clone())));
         }
-        let mut steps = 0u64;
-        while !callers.is_empty() {
-            steps += 1;
-            assert!(steps < 1_000_000, "the callers come to no end: {:?}", engine.stats());
-            match rng.below(4) {
-                0 => gates[rng.below(gates.len() as u64) as usize].release_one(),
-                // Background work goes on, up to its next gate or timer.
-                1 => tokio::time::sleep(std::time::Duration::from_millis(rng.below(4))).await,
-                _ => {
-                    let chosen = rng.below(callers.len() as u64) as usize;
-                    let poll = |context: &mut std::task::Context<'_>| {
-                        Poll::Ready(callers[chosen].as_mut().poll(context).is_ready())
-                    };
-                    if poll_fn(poll).await {
-                        drop(callers.swap_remove(chosen));
-                    }
-                }
-            }
-        }
-        for gate in &gates {
-            gate.open();
-        }
-        faults.clear();
+        turns.give(&mut rng, callers).await;
+        turns.end();
         in_time("a flush", engine.flush()).await.unwrap();
         let mut last = Vec::new();
         for (n, key) in keys.iter().enumerate() {
@@ -250,10 +214,10 @@ impl Drop for Context {
 fn every_schedule_of_many_callers_fits_an_order_that_agrees_with_real_time() {
     let (count, seed): (u64, u64) = (from_env("DISK_CACHE_SCHEDULES", 300), from_env("DISK_CACHE_SEED", 1));
     println!("seed {seed}");
-    for n in 0..count {
+    on_all_cores(count, |n| {
         let seed = seed.wrapping_mul(1_000_003).wrapping_add(n);
         let _context = Context(seed);
         schedule(seed);
-    }
+    });
     tried(count, "schedules of four callers");
 }

@@ -5,6 +5,7 @@
 //! - [`FaultBackend`]: any backend, with planted failures, short and torn operations, and operations held at a gate.
 //! - [`Model`]: what each key may hold, whatever happened.
 //! - [`conformance`]: the cases that every backend passes.
+//! - [`on_all_cores`]: numbered cases, spread over the cores.
 //! - [`log_to_file`]: what the caches under test say, for `cargo xtask test-linux` to count.
 //! - [`tried()`]: how many cases a test tried, for `cargo xtask faults` to add up.
 //!
@@ -12,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod conformance;
+mod cores;
 mod fault;
 mod log;
 mod memory;
@@ -19,6 +21,7 @@ mod model;
 mod rng;
 mod tried;
 
+pub use cores::on_all_cores;
 pub use fault::{Fault, FaultBackend, FaultFile, Gate, Rule, Verb};
 pub use log::log_to_file;
 pub use memory::{CrashPlan, Fate, MemoryBackend, MemoryFile, MemoryOp, Phase, Step, Unsynced};

@@ -12,6 +12,11 @@ impl Rng {
         Self(seed)
     }
 
+    /// The generator of the case of this number, as unlike the others' as those of other seeds.
+    pub fn fork(&self, number: u64) -> Self {
+        Self(Self(self.0 ^ Self(number).next_u64()).next_u64())
+    }
+
     /// The next number of 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -48,6 +53,15 @@ mod tests {
         let mut rng = Rng::new(1_234_567);
         let first: Vec<u64> = (0..3).map(|_| rng.next_u64()).collect();
         assert_eq!(first, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+    }
+
+    #[test]
+    fn the_generators_of_cases_differ() {
+        let first = |seed, number| Rng::new(seed).fork(number).next_u64();
+        assert_eq!(first(1, 2), first(1, 2));
+        assert!(
+            first(1, 2) != first(2, 1) && first(1, 2) != first(1, 3) && first(0, 0) != Rng::new(0).next_u64()
+        );
     }
 
     #[test]

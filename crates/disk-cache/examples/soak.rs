@@ -1,13 +1,15 @@
-//! A cache under a steady load of everything, which tells what it holds: `cargo xtask soak` runs it and judges the samples.
+//! A cache under a steady load of everything, or a stream through its writer as long as one likes: it tells what it holds, and
+//! `cargo xtask soak` runs it and judges the samples.
 //!
-//! Every body is checked against its key; the first wrong one ends the program with an error. At each sample the cache is
-//! closed and opened again.
+//! Every body is checked against its key; the first wrong one ends the program with an error. Under the load, the cache is closed
+//! and opened again at each sample.
 #![allow(clippy::print_stdout, reason = "a command line speaks on its standard streams")]
 
 use bytes::Bytes;
 use clap::{Parser, ValueEnum};
 use disk_cache::{
     BackendChoice, ByteSize, CacheKey, DiskCache, Expiry, GetOptions, InsertOptions, PurgeMode, PurgeScope,
+    Stats,
 };
 use std::{
     error::Error,
@@ -48,20 +50,44 @@ struct Args {
     dir: PathBuf,
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Instead of the load: one body of so many MiB, written in pieces and read back
+    #[arg(long, value_name = "MIB")]
+    stream: Option<u64>,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
+    match args.stream {
+        Some(mib) => stream(&args, mib).await,
+        None => load(&args).await,
+    }
+}
+
+/// Tells what this process holds, and what the cache said of itself.
+fn sample(begun: Instant, done: u64, dir: &Path, stats: &Stats) {
+    println!(
+        "sample: {} {done} {} {} {} {} {} {}",
+        begun.elapsed().as_secs(),
+        count("/proc/self/fd"),
+        count("/proc/self/task"),
+        resident_kib(),
+        disk_bytes(dir) >> 10,
+        stats.entries,
+        stats.backend,
+    );
+}
+
+async fn load(args: &Args) -> Result<()> {
     let begun = Instant::now();
     let ops = Arc::new(AtomicU64::new(0));
-    for sample in 1..=args.samples {
-        let cache = open(&args).await?;
+    for n in 1..=args.samples {
+        let cache = open(args, ByteSize::mib(32)).await?;
         let over = Arc::new(AtomicBool::new(false));
         let mut tasks = Vec::new();
         for task in 0..TASKS {
             let (cache, over, ops) = (cache.clone(), over.clone(), ops.clone());
-            let seed = args.seed << 32 ^ sample << 8 ^ task;
+            let seed = args.seed << 32 ^ n << 8 ^ task;
             tasks.push(tokio::spawn(async move {
                 let mut random = Random(seed);
                 while !over.load(Ordering::Relaxed) {
@@ -76,29 +102,67 @@ async fn main() -> Result<()> {
         for task in tasks {
             task.await??;
         }
-        let (entries, backend) = (cache.stats().entries, cache.stats().backend);
+        let stats = cache.stats();
         cache.close().await?;
+        // What it has open, and its threads, go with the last handle, within a moment.
         drop(cache);
-        println!(
-            "sample: {} {} {} {} {} {} {entries} {backend}",
-            begun.elapsed().as_secs(),
-            ops.load(Ordering::Relaxed),
-            count("/proc/self/fd"),
-            count("/proc/self/task"),
-            resident_kib(),
-            disk_bytes(&args.dir)? >> 10,
-        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        sample(begun, ops.load(Ordering::Relaxed), &args.dir, &stats);
     }
     Ok(())
 }
 
-async fn open(args: &Args) -> Result<DiskCache> {
+/// One body, written, and read while it is written and after that.
+async fn stream(args: &Args, mib: u64) -> Result<()> {
+    let begun = Instant::now();
+    // An entry may take half of it.
+    let cache = open(args, ByteSize::mib(2 * mib + 64)).await?;
+    let (key, piece) = (CacheKey::new("namespace", "stream"), body(1, 1 << 20));
+    let mut writer = cache.writer(&key, InsertOptions::new()).await?;
+    let mut along = writer.follow().reader();
+    let following = tokio::spawn(async move {
+        let mut len = 0;
+        while let Some(piece) = along.next().await? {
+            check(1, &piece)?;
+            len += piece.len() as u64;
+        }
+        Ok::<_, Box<dyn Error + Send + Sync>>(len)
+    });
+    // Half of the samples while it is written, half while it is read.
+    let every = (2 * mib / args.samples).max(1);
+    for done in 1..=mib {
+        writer.write(piece.clone()).await?;
+        if done % every == 0 {
+            sample(begun, done, &args.dir, &cache.stats());
+        }
+    }
+    writer.commit().await?;
+    let followed = following.await??;
+    let Some(hit) = cache.get_with(&key, GetOptions::new()).await? else {
+        return Err("what was committed is not there".into());
+    };
+    let (mut reader, mut len, mut told) = (hit.reader(), 0, mib);
+    while let Some(piece) = reader.next().await? {
+        check(1, &piece)?;
+        len += piece.len() as u64;
+        if mib + (len >> 20) >= told + every {
+            told += every;
+            sample(begun, told, &args.dir, &cache.stats());
+        }
+    }
+    if (followed, len) != (mib << 20, mib << 20) {
+        return Err(format!("{followed} and {len} bytes of {mib} MiB").into());
+    }
+    Ok(cache.close().await?)
+}
+
+async fn open(args: &Args, capacity: ByteSize) -> Result<DiskCache> {
     let choice = match args.backend {
         Backend::Auto => BackendChoice::Auto,
         Backend::IoUring => BackendChoice::IoUring,
         Backend::Tokio => BackendChoice::Tokio,
     };
-    let builder = DiskCache::builder(&args.dir).capacity(ByteSize::mib(32)).segment_size(ByteSize::mib(1));
+    let builder = DiskCache::builder(&args.dir).capacity(capacity).segment_size(ByteSize::mib(1));
     Ok(builder.min_free_space(ByteSize::bytes_of(0)).backend(choice).open().await?)
 }
 
@@ -180,12 +244,13 @@ fn resident_kib() -> u64 {
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }
 
-fn disk_bytes(dir: &Path) -> Result<u64> {
+fn disk_bytes(dir: &Path) -> u64 {
     let mut sum = 0;
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let of = entry.metadata()?;
-        sum += if of.is_dir() { disk_bytes(&entry.path())? } else { of.len() };
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        // Else the cache has unlinked it since it was listed.
+        if let Ok(of) = entry.metadata() {
+            sum += if of.is_dir() { disk_bytes(&entry.path()) } else { of.len() };
+        }
     }
-    Ok(sum)
+    sum
 }

@@ -58,6 +58,7 @@ fn main() -> ExitCode {
         a_directory_without_permission_is_refused
         a_full_disk_refuses_an_open_and_allows_one_when_there_is_room
         a_disk_that_fills_up_refuses_inserts_and_keeps_serving
+        a_disk_without_a_name_to_give_refuses_large_bodies_and_keeps_serving
         a_minimum_of_free_space_that_is_not_there_stops_the_growth
         an_operation_after_close_is_refused_and_a_second_close_too
         errors_say_what_to_do
@@ -545,6 +546,42 @@ async fn a_disk_that_fills_up_refuses_inserts_and_keeps_serving(ctx: Ctx) -> Ver
     }
     assert!(refused > 0, "a body of {LARGE} bytes had no room");
     give_up(&filler);
+    for n in 2000..2100 {
+        cache.insert(&key(n), body(n, 1, 3000)).await.unwrap();
+        assert_eq!(get(&cache, &key(n)).await, Some(body(n, 1, 3000)));
+    }
+    cache.insert(&key(1), body(1, 2, LARGE)).await.unwrap();
+    assert_eq!(get(&cache, &key(1)).await, Some(body(1, 2, LARGE)));
+    Ok(())
+}
+
+async fn a_disk_without_a_name_to_give_refuses_large_bodies_and_keeps_serving(ctx: Ctx) -> Verdict {
+    // Bytes are left, inodes are not: a large body and a segment need a new one each.
+    let mount = Mount::tmpfs(ctx.base.join("mount"), "size=64m,nr_inodes=40")?;
+    let ctx = Ctx { dir: mount.0.join("cache"), ..ctx };
+    let cache = ctx.open().await;
+    for n in 0..20 {
+        cache.insert(&key(n), body(n, 1, 3000)).await.unwrap();
+    }
+    cache.flush().await.unwrap();
+    let fillers: Vec<_> = (0..64).map(|n| mount.0.join(format!("filler-{n}"))).collect();
+    assert!(fillers.iter().any(|filler| fs::write(filler, b"").is_err()), "there are more inodes");
+    let mut refused = 0;
+    for n in 100..400 {
+        let len = if n % 3 == 0 { LARGE } else { 3000 };
+        match cache.insert(&key(n), body(n, 1, len)).await {
+            Ok(_) => {}
+            Err(Error::StorageFull { .. }) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+        // The oldest segment goes for the next one.
+        let found = peek(&cache, &key(n)).await;
+        assert!(found.is_none() || found == Some(body(n, 1, len)));
+    }
+    assert!(refused > 0, "large bodies found inodes");
+    for filler in fillers {
+        fs::remove_file(filler).ok();
+    }
     for n in 2000..2100 {
         cache.insert(&key(n), body(n, 1, 3000)).await.unwrap();
         assert_eq!(get(&cache, &key(n)).await, Some(body(n, 1, 3000)));

@@ -3,7 +3,7 @@
 //! **Invariants**: a row passes only where its tests passed, and a row that is scaled only where they said how many cases they
 //! tried; those counts are the tests' own. What this machine lacks is named with the reason, and is no pass.
 
-mod checker;
+mod built;
 mod row;
 mod saboteur;
 mod saboteurs;
@@ -66,9 +66,9 @@ pub(crate) fn list() {
     for row in ROWS {
         println!("{:<16} {}", row.name, row.fault);
         for run in row.runs {
-            println!("{:<16}   {}", "", run.command_line(Scale::Tenth, None));
+            println!("{:<16}   {}", "", run.command_line(Scale::Full, None));
             if !run.scale.is_empty() {
-                println!("{:<16}   {}  (--deep)", "", run.command_line(Scale::Full, None));
+                println!("{:<16}   {}  (--ci)", "", run.command_line(Scale::Fiftieth, None));
             }
         }
     }

@@ -1,9 +1,6 @@
 //! One row: a fault, and the tests that try to break the cache with it.
 
-use super::{
-    checker::{CRATES, INTERLEAVINGS, build_for},
-    tally::Tally,
-};
+use super::{built::Built, tally::Tally};
 use crate::process::{command, lines, repo};
 use std::{
     fs::{self, File},
@@ -17,26 +14,14 @@ use std::{
 pub(crate) enum Scale {
     /// A fiftieth of the full count: for every change.
     Fiftieth,
-    /// A tenth: for every day.
-    Tenth,
     /// The full count.
     Full,
 }
 
 impl Scale {
-    /// That of `--deep` or `--ci`.
-    pub(crate) fn of(deep: bool, ci: bool) -> Self {
-        match (deep, ci) {
-            (true, _) => Self::Full,
-            (_, true) => Self::Fiftieth,
-            _ => Self::Tenth,
-        }
-    }
-
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Fiftieth => "a fiftieth of the full counts",
-            Self::Tenth => "a tenth of the full counts",
             Self::Full => "full counts",
         }
     }
@@ -45,7 +30,6 @@ impl Scale {
     fn cases(self, full: u64) -> u64 {
         let part = match self {
             Self::Fiftieth => 50,
-            Self::Tenth => 10,
             Self::Full => 1,
         };
         (full / part).max(1)
@@ -64,12 +48,13 @@ pub(crate) struct Row {
 /// One call of `cargo test`.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// The name of the test binaries, of several crates where several have one; or [`INTERLEAVINGS`].
+    /// The name of the test binaries, of several crates where several have one; or [`INTERLEAVINGS`](super::built::INTERLEAVINGS).
     pub(super) test: &'static str,
     /// Only tests with this in their name; all where it is empty.
     pub(super) filter: &'static str,
     /// Variables, and their full numbers.
     pub(super) scale: &'static [(&'static str, u64)],
+    pub(super) built: Built,
 }
 
 /// What a row came to.
@@ -108,6 +93,10 @@ impl Row {
         for run in self.runs {
             let line = run.command_line(scale, Some(seed));
             writeln!(log, "$ {line}").map_err(failed)?;
+            if let Some(reason) = run.built.lacking() {
+                tried.tally.cannot_run(run.test, &reason);
+                continue;
+            }
             let mut command = run.command(scale, seed);
             command.stderr(log.try_clone().map_err(failed)?);
             let mut tally = Tally::default();
@@ -134,9 +123,7 @@ impl Row {
 impl Run {
     fn command(&self, scale: Scale, seed: u64) -> Command {
         let mut command = command("cargo", self.words());
-        if self.test == INTERLEAVINGS {
-            build_for(&mut command, &repo().join("target"));
-        }
+        self.built.prepare(&mut command, &repo().join("target"));
         command.env("DISK_CACHE_SEED", seed.to_string());
         command.envs(self.variables(scale));
         command
@@ -148,12 +135,9 @@ impl Run {
 
     fn words(&self) -> Vec<&'static str> {
         let mut words = vec!["test"];
-        if self.test == INTERLEAVINGS {
-            words.extend(CRATES);
-            words.extend(["--", "--nocapture", INTERLEAVINGS]);
-        } else {
-            words.extend(["--test", self.test, "--", "--nocapture"]);
-        }
+        words.extend(self.built.words(self.test));
+        words.extend(["--", "--nocapture"]);
+        words.extend(self.built.filter());
         words.extend(Some(self.filter).filter(|filter| !filter.is_empty()));
         words
     }
@@ -162,8 +146,11 @@ impl Run {
     pub(super) fn command_line(&self, scale: Scale, seed: Option<u64>) -> String {
         let seed = seed.map(|seed| format!("DISK_CACHE_SEED={seed}"));
         let variables = self.variables(scale).map(|(name, number)| format!("{name}={number}"));
+        let flags = self.built.variables().iter().map(|(name, value)| match value.split_once(' ') {
+            Some(_) => format!("{name}=\"{value}\""),
+            None => format!("{name}={value}"),
+        });
         let words = self.words().into_iter().map(str::to_owned);
-        let flags = (self.test == INTERLEAVINGS).then(|| "RUSTFLAGS=\"--cfg shuttle\"".to_owned());
         seed.into_iter()
             .chain(variables)
             .chain(flags)

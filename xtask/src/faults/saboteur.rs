@@ -4,10 +4,7 @@
 //! catches it, and one or more `Test:` with a test binary, part of a test's name, and variables. The narrowest test
 //! comes first; the ones after it run where it notices nothing.
 
-use super::{
-    checker::{CRATES, INTERLEAVINGS},
-    is_row,
-};
+use super::{built::Built, is_row};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -86,20 +83,19 @@ fn narrow(line: &str) -> Narrow {
 impl Narrow {
     /// The arguments of cargo; `run`: or only build.
     pub(super) fn words(&self, run: bool) -> Vec<&str> {
-        let mut words = vec!["test"];
-        match self.test.as_str() {
-            "lib" => words.push("--lib"),
-            INTERLEAVINGS => words.extend(CRATES),
-            test => words.extend(["--test", test]),
-        }
+        let (mut words, built) = (vec!["test"], self.built());
+        words.extend(built.words(&self.test));
         if run {
             words.extend(["--", "--nocapture"]);
-            let all = (self.test == INTERLEAVINGS).then_some(INTERLEAVINGS);
-            words.extend(self.filter.as_deref().or(all));
+            words.extend(self.filter.as_deref().or(built.filter()));
         } else {
             words.push("--no-run");
         }
         words
+    }
+
+    pub(super) fn built(&self) -> Built {
+        Built::of(&self.test)
     }
 }
 

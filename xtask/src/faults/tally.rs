@@ -36,6 +36,11 @@ impl Tally {
         self.report.take(line);
     }
 
+    /// Notes tests that this machine cannot even build.
+    pub(super) fn cannot_run(&mut self, tests: &str, reason: &str) {
+        self.report.ignored.push((tests.to_owned(), reason.to_owned()));
+    }
+
     fn count(&mut self, what: &str, number: u64) {
         match self.cases.iter_mut().find(|(known, _)| known == what) {
             Some((_, sum)) => *sum += number,

@@ -3,10 +3,7 @@
 //! **Invariants**: the checkout itself is never changed. A file of the copy is written only where it differs, so that cargo builds
 //! again what a patch touched, and nothing else.
 
-use super::{
-    checker::{INTERLEAVINGS, build_for},
-    saboteur::Narrow,
-};
+use super::saboteur::Narrow;
 use crate::process::{command, output, repo};
 use std::{
     collections::BTreeSet,
@@ -15,7 +12,8 @@ use std::{
     process::Command,
 };
 
-/// The copy, with build products of its own.
+/// The copy. Its build products lie among the checkout's: crates of the registry are built once for both, and its own crates, which
+/// lie elsewhere, are told from the checkout's.
 #[derive(Debug)]
 pub(super) struct Tree {
     root: PathBuf,
@@ -35,7 +33,7 @@ impl Tree {
         let files = known.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from);
         // Deleted and not yet told to git.
         let files = files.filter(|name| repo().join(name).is_file()).collect();
-        let tree = Self { root: folder.join("tree"), target: folder.join("target"), files };
+        let tree = Self { root: folder.join("tree"), target: repo().join("target"), files };
         tree.restore()?;
         tree.remove_others()?;
         Ok(tree)
@@ -88,9 +86,7 @@ impl Tree {
             .env_remove("RUSTFLAGS")
             .env("CARGO_PROFILE_DEV_OPT_LEVEL", "0")
             .env("CARGO_PROFILE_DEV_DEBUG", "false");
-        if test.test == INTERLEAVINGS {
-            build_for(&mut cargo, &self.target);
-        }
+        test.built().prepare(&mut cargo, &self.target);
         cargo
     }
 }

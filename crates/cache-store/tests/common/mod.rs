@@ -9,6 +9,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub(crate) mod drive;
+pub(crate) mod turns;
 pub(crate) mod workload;
 
 use bytes::Bytes;

@@ -1,0 +1,233 @@
+//! What a cache does where the system grants its process no more: descriptors, locked memory, memory.
+//!
+//! A limit is a whole process's: each case runs in a child, which is this program again.
+
+use crate::common::{self, LARGE, SEGMENT, Skip, Verdict, body, get, key};
+use cache_testkit::tried;
+use disk_cache::{BackendChoice, Builder, ByteSize, DiskCache, Error, InsertOptions};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use std::{
+    env,
+    fs::{self, File},
+    io,
+    path::Path,
+    process::{Command, ExitCode},
+};
+
+/// What the child is to do.
+const CASE: &str = "LIMITS_CASE";
+const BACKEND: &str = "LIMITS_BACKEND";
+/// Heads the reason why it cannot.
+const SKIPPED: &str = "skipped: ";
+/// An ordinary user.
+const NOBODY: u32 = 65534;
+
+type Case = (&'static str, fn(BackendChoice) -> Verdict);
+
+const CASES: [Case; 3] = [
+    ("descriptors_that_run_out_are_told_and_all_works_when_there_are_some", |backend| {
+        descriptors(backend);
+        Ok(())
+    }),
+    ("without_locked_memory_an_ordinary_user_opens_or_falls_back", locked_memory),
+    ("a_stream_longer_than_the_memory_allowed_goes_through", |backend| {
+        memory(backend);
+        Ok(())
+    }),
+];
+const BACKENDS: [(&str, BackendChoice); 2] =
+    [("tokio", BackendChoice::Tokio), ("io_uring", BackendChoice::IoUring)];
+
+pub(crate) fn main() -> ExitCode {
+    if let (Ok(case), Ok(backend)) = (env::var(CASE), env::var(BACKEND)) {
+        let (_, run) = CASES.into_iter().find(|(name, _)| *name == case).unwrap();
+        let (_, backend) = BACKENDS.into_iter().find(|(name, _)| *name == backend).unwrap();
+        if let Err(Skip(reason)) = run(backend) {
+            println!("{SKIPPED}{reason}");
+        }
+        return ExitCode::SUCCESS;
+    }
+    let trials = BACKENDS.into_iter().flat_map(|(prefix, backend)| {
+        CASES.map(|(name, _)| {
+            Trial::ignorable_test(format!("{prefix}::{name}"), move || trial(name, prefix, backend))
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+}
+
+/// Runs a case in a child, in an empty directory.
+fn trial(case: &str, prefix: &str, backend: BackendChoice) -> Result<Completion, Failed> {
+    if backend == BackendChoice::IoUring
+        && let Some(ended) = common::without_io_uring()
+    {
+        return ended;
+    }
+    let base = common::directory();
+    let mut child = Command::new(env::current_exe().unwrap());
+    child.env(CASE, case).env(BACKEND, prefix).current_dir(base.path());
+    let output = child.output().unwrap();
+    let (said, complained) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if !output.status.success() {
+        return Err(format!("{}\n{said}{complained}", output.status).into());
+    }
+    if let Some(reason) = said.lines().find_map(|line| line.strip_prefix(SKIPPED)) {
+        return Ok(Completion::ignored_with(reason));
+    }
+    print!("{said}");
+    Ok(Completion::Completed)
+}
+
+fn builder(backend: BackendChoice) -> Builder {
+    // Below the working directory: an ordinary user may not reach it by its whole name.
+    DiskCache::builder("cache")
+        .backend(backend)
+        .capacity(ByteSize::bytes_of(32 * SEGMENT))
+        .segment_size(ByteSize::bytes_of(SEGMENT))
+        .min_free_space(ByteSize::default())
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// Sets both limits of this process.
+fn limit(of: libc::__rlimit_resource_t, most: u64) {
+    let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+    // SAFETY: the call reads the limits at the pointer, which is valid for it.
+    let done = unsafe { libc::setrlimit(of, &raw const limit) };
+    assert_eq!(done, 0, "{}", io::Error::last_os_error());
+}
+
+/// A figure of this process, in bytes.
+fn status(line: &str) -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let found = status.lines().find_map(|l| l.strip_prefix(line)).unwrap();
+    found.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+fn descriptors(backend: BackendChoice) {
+    let told = |error: &Error| match error {
+        Error::Io { source, .. } => assert_eq!(source.raw_os_error(), Some(libc::EMFILE), "{error}"),
+        // Nothing can be unlinked for good either.
+        Error::StorageFull { .. } => {}
+        other => panic!("{other}"),
+    };
+    runtime().block_on(async {
+        let cache = builder(backend).open().await.unwrap();
+        // So many that reclaim is at work from here on.
+        for n in (0..800).rev() {
+            cache.insert(&key(n), body(n, 1, 3000)).await.unwrap();
+        }
+        // Room for more files than the cache ever has open, all of it taken by others.
+        limit(libc::RLIMIT_NOFILE, 256);
+        let mut taken = Vec::new();
+        let last = loop {
+            match File::open("/dev/null") {
+                Ok(file) => taken.push(file),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(last.raw_os_error(), Some(libc::EMFILE));
+        let mut refused = 0;
+        for n in 1000..1300 {
+            let len = if n % 3 == 0 { LARGE } else { 3000 };
+            if let Err(error) = cache.insert(&key(n), body(n, 1, len)).await {
+                told(&error);
+                refused += 1;
+            }
+            match cache.get(&key(n)).await {
+                Ok(None) => {}
+                Ok(Some(hit)) => assert_eq!(hit.bytes().await.unwrap(), body(n, 1, len)),
+                Err(error) => told(&error),
+            }
+        }
+        assert!(refused > 0, "every insert found a descriptor");
+        for n in 0..10 {
+            assert_eq!(get(&cache, &key(n)).await, Some(body(n, 1, 3000)), "what is there is served");
+        }
+        let second = DiskCache::builder("second").capacity(ByteSize::mib(8)).backend(backend).open().await;
+        assert!(matches!(second, Err(Error::Io { .. } | Error::BackendUnavailable { .. })), "{second:?}");
+        drop(taken);
+        // The log turns over now: nothing that happened has stopped reclaim.
+        for n in 2000..3000 {
+            cache.insert(&key(n), body(n, 1, 3000)).await.unwrap();
+            assert_eq!(get(&cache, &key(n)).await, Some(body(n, 1, 3000)));
+        }
+        cache.insert(&key(1), body(1, 2, LARGE)).await.unwrap();
+        assert_eq!(get(&cache, &key(1)).await, Some(body(1, 2, LARGE)));
+        cache.close().await.unwrap();
+        tried(refused, "calls without a descriptor");
+    });
+}
+
+fn locked_memory(backend: BackendChoice) -> Verdict {
+    become_ordinary()?;
+    limit(libc::RLIMIT_MEMLOCK, 0);
+    runtime().block_on(async {
+        let cache = match builder(backend).open().await {
+            Err(Error::BackendUnavailable { reason, .. }) if backend == BackendChoice::IoUring => {
+                println!("io_uring wants locked memory: {reason}");
+                let cache = builder(BackendChoice::Auto).open().await.unwrap();
+                assert!(cache.stats().fallback_reason.is_some(), "{:?}", cache.stats());
+                cache
+            }
+            opened => opened.unwrap(),
+        };
+        for n in 0..100 {
+            let len = if n % 10 == 0 { LARGE } else { 3000 };
+            cache.insert(&key(n), body(n, 1, len)).await.unwrap();
+            assert_eq!(get(&cache, &key(n)).await, Some(body(n, 1, len)));
+        }
+        tried(1, &format!("caches without locked memory, on {}", cache.stats().backend));
+        cache.close().await.unwrap();
+    });
+    Ok(())
+}
+
+/// Gives up being root, who may lock whatever there is.
+fn become_ordinary() -> Verdict {
+    // SAFETY: takes nothing and gives a number.
+    if unsafe { libc::geteuid() } != 0 {
+        return Ok(());
+    }
+    std::os::unix::fs::chown(Path::new("."), Some(NOBODY), Some(NOBODY)).unwrap();
+    // SAFETY: numbers, and a list of no groups. Nothing else runs in this process yet.
+    let done = unsafe {
+        libc::setgroups(0, std::ptr::null()) == 0 && libc::setgid(NOBODY) == 0 && libc::setuid(NOBODY) == 0
+    };
+    if done { Ok(()) } else { Err(Skip(format!("no ordinary user here: {}", io::Error::last_os_error()))) }
+}
+
+fn memory(backend: BackendChoice) {
+    const MIB: u64 = 1 << 20;
+    const BODIES: u64 = 8;
+    runtime().block_on(async {
+        let cache = builder(backend)
+            .capacity(ByteSize::mib(160))
+            .segment_size(ByteSize::mib(1))
+            .open()
+            .await
+            .unwrap();
+        // Threads and buffers that come with the first use.
+        cache.insert(&key(0), body(0, 1, LARGE)).await.unwrap();
+        assert_eq!(get(&cache, &key(0)).await, Some(body(0, 1, LARGE)));
+        limit(libc::RLIMIT_DATA, status("VmData:") + 64 * MIB);
+        let piece = body(1, 1, 1 << 20);
+        for n in 1..=BODIES {
+            let mut writer = cache.writer(&key(n), InsertOptions::new()).await.unwrap();
+            for _ in 0..48 {
+                writer.write(piece.clone()).await.unwrap();
+            }
+            writer.commit().await.unwrap();
+            let mut reader = cache.get(&key(n)).await.unwrap().unwrap().reader();
+            let mut len = 0;
+            while let Some(part) = reader.next().await.unwrap() {
+                len += part.len() as u64;
+            }
+            assert_eq!(len, 48 * MIB);
+        }
+        cache.close().await.unwrap();
+        tried(BODIES * 48, "MiB streamed with 64 MiB of memory to take");
+    });
+}
