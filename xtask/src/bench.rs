@@ -2,10 +2,10 @@
 
 use crate::{
     outcome::{Outcome, Ran},
-    process::{self, command, output},
+    process::{self, command, output, repo},
 };
 use clap::Args;
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 /// What to measure, and what to do with it.
 #[derive(Args, Debug)]
@@ -37,6 +37,11 @@ pub(crate) struct Options {
 
 const PEERS: &str = "benches/peers/Cargo.toml";
 const KEPT: &str = "docs/performance";
+
+/// The folder of the package that brings other caches.
+pub(crate) fn peers() -> PathBuf {
+    repo().join("benches/peers")
+}
 
 /// Measures, or counts.
 ///

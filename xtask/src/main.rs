@@ -10,6 +10,7 @@
 mod adapters;
 mod bench;
 mod ci;
+mod deny;
 mod docker;
 mod faults;
 mod fuzz;
