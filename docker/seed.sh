@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs in the container: takes over from /built what was built outside of it, unless something is built already or what is
-# there is more than this many KiB, as a folder that holds old builds too.
+# there is more than this many KiB, as a folder that holds old builds too, or half of the room.
 set -e
 into="$CARGO_TARGET_DIR/debug"
 if [ -e "$into" ]; then
@@ -14,7 +14,8 @@ done
 limit=$1
 shift
 size=$(du -skc "$@" | tail -n 1 | cut -f 1)
-if [ "$size" -gt "$limit" ]; then
+free=$(df -Pk "$CARGO_TARGET_DIR" | tail -n 1 | awk '{ print $4 }')
+if [ "$size" -gt "$limit" ] || [ "$size" -gt $((free / 2)) ]; then
   echo "not taken over: a build of $size KiB"
   exit
 fi
