@@ -2,6 +2,7 @@
 //! lock file, so that the workspace does not pay for what it is put under.
 
 use crate::{
+    deny::DEPENDENCIES,
     outcome::{Outcome, Ran},
     process::{self, command, found, repo},
 };
@@ -30,9 +31,6 @@ const ADAPTERS: &[Adapter] = &[
 /// What each has to pass, as the workspace has to.
 const CHECKS: &[&str] = &["fmt --check", "clippy --locked --all-targets -- -D warnings", "test --locked"];
 
-/// What its dependencies have to pass, which the workspace's lock file does not name.
-const DENY: &str = "deny check bans licenses sources";
-
 impl Adapter {
     fn folder(&self) -> PathBuf {
         repo().join("crates").join(self.name)
@@ -46,7 +44,7 @@ impl Adapter {
         if let Some(lack) = (self.lacks)() {
             return Ok(Some(format!("{}: {lack}", self.name)));
         }
-        let deny = found("cargo-deny").then_some(&DENY);
+        let deny = found("cargo-deny").then_some(&DEPENDENCIES);
         for check in CHECKS.iter().chain(deny) {
             println!("crates/{}$ cargo {check}", self.name);
             process::run(command("cargo", check.split(' ')).current_dir(self.folder()))?;

@@ -5,7 +5,7 @@ use crate::{
     process::{self, command, found, output, repo},
 };
 use clap::Args;
-use std::{ffi::OsString, process::Command};
+use std::{ffi::OsString, path::PathBuf, process::Command};
 
 /// What to measure, and what to do with it.
 #[derive(Args, Debug)]
@@ -41,6 +41,11 @@ const PROXY_ROWS: [&str; 2] = ["proxies", "thundering-herd"];
 const PINGORA: &str = "crates/pingora-disk-cache";
 /// Where the report takes what was measured from.
 pub(crate) const KEPT: &str = "docs/performance";
+
+/// The folder of the package that brings other caches.
+pub(crate) fn peers() -> PathBuf {
+    repo().join("benches/peers")
+}
 
 /// Measures, or counts.
 ///

@@ -1,10 +1,10 @@
 //! All checks in order, and a table of what ran, what was skipped and why, and how long it took.
 
 use crate::{
-    adapters, bench, docker, faults, interrupt, lowest,
+    adapters, bench, deny, docker, faults, interrupt, lowest,
     outcome::{Outcome, Ran},
     plan,
-    process::{self, command, found, output},
+    process::{self, command},
     targets, tidy,
 };
 use clap::Args;
@@ -78,8 +78,12 @@ const STEPS: &[Step] = &[
     Step { name: "costs", command: "cargo xtask bench --check", run: |_| bench::check(false) },
     Step { name: "lowest Rust", command: "cargo xtask lowest-rust", run: |_| lowest::run() },
     Step { name: "adapters", command: "cargo xtask adapters", run: |_| adapters::run(None) },
-    Step { name: "dependencies", command: "cargo deny check bans licenses sources", run: deny },
-    Step { name: "advisories", command: "cargo deny check advisories", run: advisories },
+    Step {
+        name: "dependencies",
+        command: "cargo deny check bans licenses sources",
+        run: |_| deny::dependencies(),
+    },
+    Step { name: "advisories", command: "cargo deny check advisories", run: |_| deny::advisories() },
     Step { name: "other platforms", command: "cargo xtask check-targets", run: |_| targets::run_all() },
     Step { name: DOCKER, command: "cargo xtask test-linux --io-uring both", run: linux },
 ];
@@ -179,27 +183,6 @@ fn longer(test: &'static str, scale: &[(&str, u64)], minutes: u64) -> Command {
     let mut longer = command(words.next().unwrap_or_default(), words);
     longer.envs(scale.iter().map(|(name, number)| (name, (number * minutes).to_string())));
     longer
-}
-
-fn deny(line: &'static str) -> Ran {
-    if !found("cargo-deny") {
-        return Ok(Outcome::Skipped(
-            "cargo-deny is not installed: cargo install --locked cargo-deny".to_owned(),
-        ));
-    }
-    plainly(line)
-}
-
-fn advisories(line: &'static str) -> Ran {
-    if !found("cargo-deny") {
-        return Ok(Outcome::Skipped(
-            "cargo-deny is not installed: cargo install --locked cargo-deny".to_owned(),
-        ));
-    }
-    if let Err(reason) = output(&mut command("cargo", ["deny", "fetch", "db"])) {
-        return Ok(Outcome::Skipped(format!("the database cannot be reached: {reason}")));
-    }
-    plainly(line)
 }
 
 fn linux(_: &'static str) -> Ran {

@@ -10,6 +10,7 @@
 mod adapters;
 mod bench;
 mod ci;
+mod deny;
 mod docker;
 mod faults;
 mod fuzz;
@@ -74,6 +75,6 @@ fn run(command: Command) -> Ran {
         Command::BaseImage { from } => docker::base_image::make(from).map(Outcome::from),
         Command::Seccomp { file } => docker::seccomp::print(&file).map(Outcome::from),
         Command::TestKernel { kernel } => kernel::test(kernel.as_deref()),
-        Command::Watch => watch::run_forever().map(Outcome::from),
+        Command::Watch { place, args } => watch::run_forever(&place, &args).map(Outcome::from),
     }
 }

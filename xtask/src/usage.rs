@@ -105,7 +105,13 @@ pub(crate) enum Command {
         kernel: Option<String>,
     },
     /// On every change under crates/: the tests here, then in the container
-    Watch,
+    Watch {
+        #[command(flatten)]
+        place: Where,
+        /// Arguments for `cargo test`, here and there
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
 }
 
 /// Whether there is such a command.

@@ -6,7 +6,7 @@
 use crate::{
     format::{
         ALIGN, Secret,
-        record::{HEADER_LEN, Header, Kind, MAX_RECORD, Record, flag},
+        record::{self, HEADER_LEN, Header, Kind, MAX_RECORD, Record, flag},
         row::Row,
     },
     io,
@@ -17,6 +17,8 @@ use cache_index::{Position, SegmentId};
 
 /// Bytes read at once.
 const WINDOW: u64 = 4 << 20;
+/// What every record begins with.
+const MAGIC: [u8; 4] = record::MAGIC.to_le_bytes();
 
 /// What a scan found.
 #[derive(Debug, Default)]
@@ -68,8 +70,13 @@ impl<B: DiskBackend> Source<'_, B> {
                 }
             }
             let from = (at - start) as usize;
-            if from >= window.len() {
-                break;
+            let Some(rest) = window.get(from..).filter(|rest| !rest.is_empty()) else { break };
+            // Most of what has no record is the empty rest of a segment.
+            let empty =
+                rest.chunks_exact(ALIGN as usize).take_while(|at| !at.starts_with(&MAGIC)).count() as u64;
+            if empty > 0 {
+                at += empty * ALIGN;
+                continue;
             }
             let here = window.slice(from..);
             let step = self.step(&mut scan, &here, at).await?;

@@ -18,9 +18,7 @@ mod common;
 
 use cache_core::{Cache, CacheKey, Config, Durability, InsertOptions, PurgeMode, PurgeScope, SystemClock};
 use cache_store::Engine;
-use cache_testkit::{
-    CrashPlan, Loss, MemoryBackend, MemoryOp, Model, Rng, Seen, Step, on_all_cores, tried,
-};
+use cache_testkit::{CrashPlan, Loss, MemoryBackend, MemoryOp, Model, Rng, Seen, Step, on_all_cores, tried};
 use common::{
     body, disk,
     drive::{Action, Driver},

@@ -21,6 +21,8 @@ const RELEASE: &str = "bookworm";
 const MIRROR: (&str, u16) = ("deb.debian.org", 80);
 const PATIENCE: Duration = Duration::from_secs(10);
 const PACKAGES: &str = "gcc,libc6-dev,ca-certificates";
+/// What tar ends with where a file changed, or went, while it was read: a machine does not stand still.
+const CHANGED: i32 = 1;
 /// What a build and its tests need of a root file system, and nothing that is a secret of the host.
 const FROM_HOST: &[&str] = &[
     "bin",
@@ -125,5 +127,10 @@ fn import(tar: &mut Command) -> Result<(), String> {
     let imported = run(import.stdin(files).stdout(Stdio::null()));
     let packed = tar.wait().map_err(|e| format!("tar: {e}"))?;
     imported?;
-    if packed.success() { Ok(()) } else { Err(format!("tar failed ({packed})")) }
+    if matches!(packed.code(), Some(0 | CHANGED)) {
+        return Ok(());
+    }
+    // Half an image would be taken for a whole one by the next run.
+    drop(output(&mut command("docker", ["image", "rm", NAME])));
+    Err(format!("tar failed ({packed})"))
 }

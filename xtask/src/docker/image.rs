@@ -5,7 +5,7 @@ use super::{
     engine::{Engine, has_image, pull},
 };
 use crate::process::{command, output, repo, run};
-use std::{env, path::PathBuf, process::Command};
+use std::{env, fs, path::PathBuf, process::Command};
 
 /// From a registry, with a toolchain in it.
 const DEFAULT: &str = "rust:1-bookworm";
@@ -20,6 +20,8 @@ pub(crate) struct Image {
     pub(crate) project: String,
     variables: Vec<(&'static str, String)>,
     files: Vec<PathBuf>,
+    /// Whether what is built out here runs in there and would be built the same.
+    pub(crate) takes_builds: bool,
 }
 
 impl Image {
@@ -32,7 +34,7 @@ impl Image {
         let base = base(asked)?;
         image.variables.push(("DISK_CACHE_BASE_IMAGE", base.clone()));
         if !has_toolchain(&base) {
-            image.mount_toolchain()?;
+            image.mount_toolchain(&base)?;
         }
         println!(
             "image: on {base}{}",
@@ -59,7 +61,13 @@ impl Image {
             ("DISK_CACHE_UID", uid.to_string()),
             ("DISK_CACHE_GID", gid.to_string()),
         ];
-        Ok(Self { engine: Engine::find()?, project, variables, files: vec![repo().join(COMPOSE)] })
+        Ok(Self {
+            engine: Engine::find()?,
+            project,
+            variables,
+            files: vec![repo().join(COMPOSE)],
+            takes_builds: false,
+        })
     }
 
     /// The compose tool with this image's settings, up to its verb.
@@ -72,8 +80,8 @@ impl Image {
         compose
     }
 
-    /// The crates are fetched out here: in there is no network then.
-    fn mount_toolchain(&mut self) -> Result<(), String> {
+    /// The crates are fetched out here: in there is no network then. All lies in there where it lies out here.
+    fn mount_toolchain(&mut self, base: &str) -> Result<(), String> {
         if !cfg!(target_os = "linux") {
             return Err(
                 "this image has no Rust toolchain, and the one of this machine is not for Linux".to_owned()
@@ -83,14 +91,22 @@ impl Image {
         let toolchain = output(&mut command("rustc", ["--print", "sysroot"]))?.trim().to_owned();
         let home = env::var_os("CARGO_HOME").map(PathBuf::from);
         let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo")));
-        let registry = home.ok_or("neither CARGO_HOME nor HOME is set")?.join("registry");
+        let home = home.ok_or("neither CARGO_HOME nor HOME is set")?;
+        let target = repo().join("target");
+        // A volume in a checkout that is mounted read-only needs a place.
+        fs::create_dir_all(&target).map_err(|e| format!("{}: {e}", target.display()))?;
         self.variables.extend([
             ("DISK_CACHE_TOOLCHAIN", toolchain),
-            ("DISK_CACHE_REGISTRY", registry.display().to_string()),
+            ("DISK_CACHE_CARGO", home.display().to_string()),
+            ("DISK_CACHE_CHECKOUT", repo().display().to_string()),
+            ("DISK_CACHE_TARGET", target.display().to_string()),
             ("DISK_CACHE_NETWORK", "none".to_owned()),
             ("DISK_CACHE_OFFLINE", "true".to_owned()),
         ]);
         self.files.push(repo().join(HOST));
+        let libc = ["getconf", "GNU_LIBC_VERSION"];
+        let here = output(&mut command(libc[0], &libc[1..]));
+        self.takes_builds = here.is_ok() && here == output(&mut in_image(base, &libc));
         Ok(())
     }
 }
@@ -112,7 +128,11 @@ fn base(asked: Option<&str>) -> Result<String, String> {
 }
 
 fn has_toolchain(image: &str) -> bool {
-    output(&mut command("docker", ["run", "--rm", "--network", "none", image, "cargo", "--version"])).is_ok()
+    output(&mut in_image(image, &["cargo", "--version"])).is_ok()
+}
+
+fn in_image(image: &str, words: &[&str]) -> Command {
+    command("docker", ["run", "--rm", "--network", "none", image].iter().chain(words))
 }
 
 /// The checkout's owner: what a container writes is then nobody else's.

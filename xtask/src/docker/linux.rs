@@ -4,6 +4,7 @@ use super::{
     image::Image,
     look::Look,
     report::{Report, tells_full_disk},
+    seccomp,
 };
 use crate::{
     interrupt::{self, Container},
@@ -85,6 +86,14 @@ pub(crate) fn test(
     let allowed = profile(place.seccomp.as_deref())?;
     let mut runs = Vec::new();
     if io_uring != IoUring::Denied {
+        if let Some(file) = &place.seccomp
+            && look(image, &allowed)?.is_denied()
+        {
+            let file = file.display();
+            return Err(format!(
+                "{file}: io_uring is denied under it; `cargo xtask seccomp {file}` allows it"
+            ));
+        }
         runs.push(mode(image, "allowed", &allowed, args)?);
     }
     if io_uring != IoUring::Allowed {
@@ -197,9 +206,7 @@ pub(crate) fn start(compose: &mut Command, container: &str, service: &str, profi
 /// The profile for io_uring allowed, as compose wants it: whole, since old compose tools look in a folder of their own.
 fn profile(file: Option<&Path>) -> Result<String, String> {
     let Some(file) = file else { return Ok("unconfined".to_owned()) };
-    let text = fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
-    serde_json::from_str::<serde_json::Value>(&text)
-        .map_err(|e| format!("{}: not JSON: {e}", file.display()))?;
+    seccomp::read(file)?;
     let whole = fs::canonicalize(file).map_err(|e| format!("{}: {e}", file.display()))?;
     Ok(whole.display().to_string())
 }

@@ -45,6 +45,11 @@ impl Look {
         }
     }
 
+    /// Whether no ring can be set up.
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(self.io_uring_setup, Some(EPERM | ENOSYS))
+    }
+
     /// Whether a profile that denies `io_uring` has no effect.
     pub(crate) fn is_not_denied(&self) -> bool {
         self.io_uring_setup == Some(EFAULT)
@@ -73,7 +78,7 @@ mod tests {
     #[test]
     fn what_cannot_be_asked_is_not_held_against_the_machine() {
         let unknown = look("6.1.0", 127);
-        assert!(unknown.lacks_io_uring().is_none() && !unknown.is_not_denied());
+        assert!(unknown.lacks_io_uring().is_none() && !unknown.is_not_denied() && !unknown.is_denied());
     }
 
     #[test]

@@ -120,17 +120,16 @@ impl Report {
     }
 
     fn complaints(&self) -> Vec<String> {
-        let mut complaints = Vec::new();
         // Tests that fill a disk of their own say the same and pass.
         if self.disk_full && (self.failed > 0 || self.passed == 0) {
-            complaints.push("the disk is full".to_owned());
-        }
-        if self.failed > 0 {
-            complaints.push(format!("{} tests failed", self.failed));
+            vec!["the disk is full".to_owned()]
+        } else if self.failed > 0 {
+            vec![format!("{} tests failed", self.failed)]
         } else if self.passed == 0 {
-            complaints.push("no test ran".to_owned());
+            vec!["no test ran".to_owned()]
+        } else {
+            Vec::new()
         }
-        complaints
     }
 
     /// How many tests were ignored for each reason, and one of their names.

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     interrupt::Container,
     outcome::{Outcome, Ran},
-    process::{ended, lines, repo},
+    process::{ended, lines, output, repo},
 };
 use std::env;
 
@@ -56,6 +56,7 @@ fn looked_over(image: &Image, place: &Where) -> Ran {
         linux::look(image, &repo().join(DENIED).display().to_string()),
     );
     let Some(modes) = modes else { return Ok(Outcome::Skipped(lacking.join("; "))) };
+    seed(image);
     if let Some(lack) = build(image)? {
         return Ok(Outcome::Skipped(format!("the tests cannot be built in a container: {lack}")));
     }
@@ -88,6 +89,27 @@ fn modes(allowed: Result<Look, String>, denied: Result<Look, String>) -> (Option
         (Some(_), Some(_)) => None,
     };
     (modes, allowed.into_iter().chain(denied).collect())
+}
+
+/// Takes over what the steps before built out here, where the same would be built again in there. It is a short cut: where it
+/// does not work, all is built.
+fn seed(image: &Image) {
+    let built = repo().join("target/debug");
+    if !image.takes_builds || !built.is_dir() {
+        return;
+    }
+    let mut compose = image.compose();
+    let container = format!("{}-seed", image.project);
+    compose
+        .env("SECCOMP_PROFILE", "unconfined")
+        .args(["run", "--rm", "-T", "--name", &container, "--volume"]);
+    compose.arg(format!("{}:/built:ro", built.display()));
+    compose.args(["test-linux", "sh", "docker/seed.sh", &NEEDED_KIB.to_string()]);
+    let _container = Container::named(&container);
+    match output(&mut compose) {
+        Ok(told) => println!("{}", told.trim()),
+        Err(reason) => println!("all is built anew: {reason}"),
+    }
 }
 
 /// Builds the tests; gives what the machine lacks for it, if so.

@@ -8,7 +8,7 @@ mod manifests;
 mod sources;
 
 use crate::{
-    adapters, fuzz,
+    adapters, bench, fuzz,
     process::{command, output, repo},
 };
 use serde_json::Value;
@@ -34,7 +34,7 @@ pub(crate) fn run() -> Result<String, String> {
         }
     }
     // Outside the workspace, so that no metadata names them; their manifests inherit nothing.
-    for folder in adapters::folders().chain([fuzz::folder(), repo().join("benches/peers")]) {
+    for folder in adapters::folders().chain([fuzz::folder(), bench::peers()]) {
         for file in rust_files(&folder.join("Cargo.toml"))? {
             complaints.extend(sources::check(&name(&file), &read(&file)?));
             files += 1;

@@ -31,7 +31,7 @@ use cache_index::{Flags, Position, Tag};
 
 /// Bytes of the fixed header.
 pub(crate) const HEADER_LEN: usize = 112;
-const MAGIC: u32 = u32::from_le_bytes(*b"DCr1");
+pub(crate) const MAGIC: u32 = u32::from_le_bytes(*b"DCr1");
 /// The longest inline body.
 pub(crate) const MAX_INLINE: u64 = 512 << 10;
 /// The longest record: what its packed length in the index can say.
