@@ -91,7 +91,7 @@ fn main() -> ExitCode {
         a_segment_costs_the_same_few_calls_however_many_records_it_takes
         eviction_of_small_bodies_makes_no_call_of_its_own
         a_segment_of_dead_records_is_reclaimed_without_a_read
-        a_long_log_gives_several_segments_back_for_one_sync,
+        a_long_log_gives_several_segments_back_for_one_sync
         reclaim_reads_little_more_than_what_it_keeps
         what_reaches_the_disk_stays_within_the_bound_on_write_amplification
         an_idle_cache_makes_no_call
