@@ -167,12 +167,21 @@ impl<B: DiskBackend> Reading<B> {
         mut self,
         backend: &B,
         path: &std::path::Path,
-        index: &Index<S>,
+        index: &mut Index<S>,
         purges: &Purges,
     ) -> Result<bool> {
         let failed = |e| Error::io("read", path, e);
         index.reserve(self.head.entries);
-        let attached: std::collections::HashSet<u32> = self.head.segments.iter().map(|s| s.id).collect();
+        // They were compared with the segments there are: ascending, and not far apart.
+        let first = self.head.segments.first().map_or(0, |segment| segment.id);
+        let mut attached = Vec::new();
+        for segment in &self.head.segments {
+            attached.resize(segment.id.saturating_sub(first) as usize, false);
+            attached.push(true);
+        }
+        let is_attached =
+            |id: u32| id.checked_sub(first).and_then(|n| attached.get(n as usize)) == Some(&true);
+        let mut entries = Vec::with_capacity(BATCH / ROW_LEN);
         let mut left = self.head.entries as usize;
         let mut at = self.rows_at;
         let mut buf = BytesMut::new();
@@ -184,13 +193,15 @@ impl<B: DiskBackend> Reading<B> {
                 return Ok(false);
             }
             self.hasher.write(&bytes);
+            entries.clear();
             for row in bytes.chunks_exact(ROW_LEN) {
                 let Some((tag, entry)) = snapshot::decode_row(row) else { return Ok(false) };
-                if !attached.contains(&entry.position.segment().get()) {
+                if !is_attached(entry.position.segment().get()) {
                     return Ok(false);
                 }
-                index.publish(tag, entry);
+                entries.push((tag, entry));
             }
+            index.publish_all(&entries);
             left -= want / ROW_LEN;
             at += want as u64;
             buf = bytes;

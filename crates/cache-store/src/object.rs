@@ -358,13 +358,20 @@ impl<B: DiskBackend> Shared<B> {
                 self.objects.wanted.fetch_add(bytes, Ordering::AcqRel);
                 wanted = Some(Wanted(&self.objects.wanted, bytes));
             }
-            self.signals.reclaim.notify_one();
-            let runs_out = patience.as_mut();
+            // Once reclaim has said that it has nothing it is not asked again: the two would keep each other awake.
+            let Some(runs_out) = patience.as_mut() else {
+                self.signals.reclaim.notify_one();
+                tokio::select! {
+                    () = freed => {}
+                    () = starving => {}
+                    () = room => {}
+                }
+                continue;
+            };
             tokio::select! {
                 () = freed => {}
-                () = starving => {}
                 () = room => {}
-                Some(()) = async { Some(runs_out?.await) } => {}
+                () = runs_out => {}
             }
         }
     }

@@ -20,7 +20,7 @@ use cache_core::{
     Result, Target,
 };
 use cache_index::{Position, Tag};
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 impl<B: DiskBackend> Shared<B> {
     pub(crate) async fn purge(
@@ -93,9 +93,12 @@ impl<B: DiskBackend> Shared<B> {
             shared.signals.unlink.notify_one();
             let asked = shared.log.lock().ask();
             while shared.index.segment_ids().first().is_some_and(|oldest| *oldest < at.segment()) {
+                let mut sealed = pin!(shared.signals.synced.notified());
+                sealed.as_mut().enable();
                 match shared.reclaim_oldest(Survivors::Move, asked).await {
                     Ok(Reclaimed::Done) => {}
-                    Ok(_) => break,
+                    Ok(Reclaimed::NotYet) => sealed.await,
+                    Ok(Reclaimed::Nothing) => break,
                     Err(error) => {
                         tracing::warn!(%error, "purged segments stay for now");
                         break;

@@ -32,6 +32,8 @@ use tokio::sync::MutexGuard;
 pub(crate) struct ReclaimState {
     /// An unlinked segment's name may still be there after a power cut.
     unsynced_dir: bool,
+    /// Takes what is read of a victim. Used again and again: memory that is fresh costs more than the read.
+    scratch: BytesMut,
 }
 
 /// Whether survivors are worth moving.
@@ -213,7 +215,7 @@ impl<B: DiskBackend> Shared<B> {
             if !emptied.is_empty() && !self.is_room_to_empty(&victim) {
                 break;
             }
-            self.empty(&victim, survivors).await?;
+            self.empty(&victim, survivors, &mut state.scratch).await?;
             emptied.push(victim);
             if survivors == Survivors::Drop || !self.wants_more_than(&emptied) {
                 break;
@@ -309,7 +311,12 @@ impl<B: DiskBackend> Shared<B> {
     }
 
     /// Moves or evicts every entry whose record lies in the victim.
-    async fn empty(&self, victim: &Arc<Segment<B>>, survivors: Survivors) -> Result<()> {
+    async fn empty(
+        &self,
+        victim: &Arc<Segment<B>>,
+        survivors: Survivors,
+        scratch: &mut BytesMut,
+    ) -> Result<()> {
         if self.index.segment_live_bytes(victim.id) > 0 {
             if survivors == Survivors::Move {
                 self.open_ahead();
@@ -317,7 +324,7 @@ impl<B: DiskBackend> Shared<B> {
             let mut live = self.live_rows(victim).await;
             if survivors == Survivors::Move {
                 self.select(&mut live);
-                self.relocate(victim, live).await?;
+                self.relocate(victim, live, scratch).await?;
             }
         }
         // Whoever is left found no room, was not worth it, or did not read.
@@ -400,7 +407,12 @@ impl<B: DiskBackend> Shared<B> {
         live.sort_unstable_by_key(|l| l.row.offset);
     }
 
-    async fn relocate(&self, victim: &Arc<Segment<B>>, live: Vec<Live>) -> Result<()> {
+    async fn relocate(
+        &self,
+        victim: &Arc<Segment<B>>,
+        live: Vec<Live>,
+        scratch: &mut BytesMut,
+    ) -> Result<()> {
         let mut rest = live.as_slice();
         while let Some(first) = rest.first() {
             let start = first.row.offset;
@@ -416,7 +428,9 @@ impl<B: DiskBackend> Shared<B> {
             let (now, later) = rest.split_at(run.count().max(1));
             rest = later;
             let len = (end - start) as usize;
-            let read = io::read(&self.backend, &victim.file, BytesMut::new(), len, start, true).await;
+            let mut buf = std::mem::take(scratch);
+            buf.clear();
+            let read = io::read(&self.backend, &victim.file, buf, len, start, true).await;
             let bytes = match read {
                 Ok((bytes, _)) => bytes.freeze(),
                 Err(error) => {
@@ -435,6 +449,8 @@ impl<B: DiskBackend> Shared<B> {
                     return Ok(());
                 }
             }
+            // Nobody holds a piece of it any more: what was moved was copied.
+            *scratch = bytes.try_into_mut().unwrap_or_default();
         }
         Ok(())
     }

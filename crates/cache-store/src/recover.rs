@@ -347,13 +347,13 @@ impl<B: DiskBackend> Recovery<'_, B> {
             return Ok(None);
         };
         let version = head.version;
-        let (index, purges) = self.tables();
+        let (mut index, purges) = self.tables();
         let handles = self
             .segments
             .iter()
             .map(|(id, file)| (*id, self.handle(*id, file, file.promise.as_ref().map(|p| p.seal))));
         index.attach_all(handles);
-        if !reading.load(self.backend, path, &index, &purges).await? {
+        if !reading.load(self.backend, path, &mut index, &purges).await? {
             return Ok(None);
         }
         let mut whole = true;

@@ -87,10 +87,9 @@ pub(crate) struct Limits {
     pub(crate) max_entry: u64,
 }
 
-/// Of so many segments, one is kept free: reclaim then empties several for one sync, at the cost of a hundredth of the hits
-/// that the room would be worth.
-const KEPT_OF: u64 = 128;
-/// More than these make nothing cheaper.
+/// Of so many segments one is kept free, so that reclaim empties several for one sync.
+const KEPT_OF: u64 = 48;
+/// More than these would make nothing cheaper.
 const MOST_KEPT: u64 = 4;
 
 impl Limits {

@@ -146,6 +146,31 @@ fn no_caller_is_served_again_and_again_while_others_wait_for_room() {
     });
 }
 
+/// It stayed on disk until room was wanted, which may be never.
+#[test]
+fn a_clear_gives_back_the_segment_that_is_just_getting_its_footer() {
+    paused().block_on(async {
+        let faults = FaultBackend::new(disk());
+        let clock = Arc::new(SystemClock);
+        let engine = Engine::open(tiny(32), clock, faults.clone(), Handle::current()).await.unwrap();
+        let gate = Gate::new();
+        faults.plant(Rule::new(Fault::HoldBefore(gate.clone())).verbs([Verb::SetLen]).from_then_on());
+        for n in 0..20 {
+            in_time("an insert", engine.insert(&key(n), body(n, 1, 480))).await.unwrap();
+        }
+        let clearing = tokio::spawn({
+            let engine = engine.clone();
+            async move { engine.clear().await }
+        });
+        in_time("a rest", tokio::time::sleep(Duration::from_secs(1))).await;
+        assert!(engine.stats().segments > 2, "no segment waits for its footer");
+        gate.open();
+        in_time("a clear", clearing).await.unwrap().unwrap();
+        assert!(engine.stats().segments <= 2, "{} are left", engine.stats().segments);
+        in_time("a close", engine.close()).await.unwrap();
+    });
+}
+
 /// On threads and a real file system: a remove that wanted a segment while reclaim had used up the room kept for it was refused.
 /// What was owed for that stopped reclaim, and then everybody was refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
