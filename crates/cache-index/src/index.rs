@@ -342,7 +342,8 @@ impl<S> std::fmt::Debug for Index<S> {
 
 /// The numbers of the entries of each shard, in their order.
 fn by_shard<S: Clone>(entries: &[(Tag, Entry)]) -> Vec<Vec<u32>> {
-    let mut rows = vec![Vec::with_capacity(2 * entries.len() / Shards::<S>::COUNT); Shards::<S>::COUNT];
+    let some = 2 * entries.len() / Shards::<S>::COUNT;
+    let mut rows: Vec<_> = (0..Shards::<S>::COUNT).map(|_| Vec::with_capacity(some)).collect();
     for (n, (tag, _)) in (0..).zip(entries) {
         rows[Index::<S>::shard_of(*tag)].push(n);
     }
