@@ -181,7 +181,7 @@ impl<B: DiskBackend> Reading<B> {
         }
         let is_attached =
             |id: u32| id.checked_sub(first).and_then(|n| attached.get(n as usize)) == Some(&true);
-        let mut entries = Vec::with_capacity(BATCH / ROW_LEN);
+        let mut entries = Vec::with_capacity((BATCH / ROW_LEN).min(self.head.entries as usize));
         let mut left = self.head.entries as usize;
         let mut at = self.rows_at;
         let mut buf = BytesMut::new();

@@ -371,7 +371,7 @@ impl<B: DiskBackend> Shared<B> {
         let seal = victim.seal()?;
         let at = seal.file_len - seal.footer_len;
         let len = seal.footer_len as usize;
-        let read = io::read(&self.backend, &victim.file, BytesMut::new(), len, at, false).await;
+        let read = io::read(&self.backend, &victim.file, BytesMut::new(), len, at, true).await;
         let (bytes, _) = read.ok()?;
         let footer = footer::decode(&bytes, victim.id, seal.file_len, &self.uuid, &self.secret)?;
         Some(footer.rows)
