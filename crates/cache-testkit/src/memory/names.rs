@@ -6,8 +6,9 @@
 use super::fate::{Fate, Unsynced};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
     io,
-    path::{Path, PathBuf},
+    path::{Path, PathBuf, is_separator},
     sync::Arc,
 };
 
@@ -20,8 +21,11 @@ pub(super) enum Node {
     Dir,
 }
 
-type Table = BTreeMap<Arc<Path>, Node>;
-type Change = (Arc<Path>, Option<Node>);
+/// A path as it was written: paths compare part by part, which is what a search of many states would spend most of its
+/// time on.
+type Name = Arc<OsStr>;
+type Table = BTreeMap<Name, Node>;
+type Change = (Name, Option<Node>);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
@@ -35,12 +39,26 @@ fn is_root(path: &Path) -> bool {
     path.parent().is_none() || path == Path::new(".")
 }
 
+/// Whether a name lies in a directory, and not in one below it.
+fn is_in(name: &OsStr, dir: &Path) -> bool {
+    let Some(rest) = name.as_encoded_bytes().strip_prefix(dir.as_os_str().as_encoded_bytes()) else {
+        return false;
+    };
+    let separator = |byte: &u8| is_separator(char::from(*byte));
+    let rest = match rest.split_first() {
+        _ if dir.parent().is_none() => rest,
+        Some((first, rest)) if separator(first) => rest,
+        _ => return false,
+    };
+    !rest.is_empty() && !rest.iter().any(separator)
+}
+
 impl Names {
     pub(super) fn get(&self, path: &Path) -> io::Result<Node> {
         if is_root(path) {
             return Ok(Node::Dir);
         }
-        if let Some(&node) = self.now.get(path) {
+        if let Some(&node) = self.now.get(path.as_os_str()) {
             return Ok(node);
         }
         self.need_parent(path)?;
@@ -74,7 +92,7 @@ impl Names {
 
     pub(super) fn create(&mut self, path: &Path, ino: Ino) -> io::Result<()> {
         self.need_parent(path)?;
-        self.apply(vec![(path.into(), Some(Node::File(ino)))]);
+        self.apply(vec![(path.as_os_str().into(), Some(Node::File(ino)))]);
         Ok(())
     }
 
@@ -87,7 +105,7 @@ impl Names {
             Err(e) => return Err(e),
         }
         let made = path.parent().map_or(Ok(0), |parent| self.create_dir(parent))?;
-        self.apply(vec![(path.into(), Some(Node::Dir))]);
+        self.apply(vec![(path.as_os_str().into(), Some(Node::Dir))]);
         Ok(made + 1)
     }
 
@@ -98,34 +116,32 @@ impl Names {
             return Err(io::ErrorKind::IsADirectory.into());
         }
         if from != to {
-            self.apply(vec![(from.into(), None), (to.into(), Some(Node::File(ino)))]);
+            self.apply(vec![(from.as_os_str().into(), None), (to.as_os_str().into(), Some(Node::File(ino)))]);
         }
         Ok(())
     }
 
     pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
         self.file(path)?;
-        self.apply(vec![(path.into(), None)]);
+        self.apply(vec![(path.as_os_str().into(), None)]);
         Ok(())
     }
 
     pub(super) fn list(&self, dir: &Path) -> io::Result<Vec<(PathBuf, Node)>> {
         self.need_dir(dir)?;
-        let inside = self.now.iter().filter(|(path, _)| path.parent() == Some(dir));
-        Ok(inside.map(|(path, node)| (path.to_path_buf(), *node)).collect())
+        let inside = self.now.iter().filter(|(path, _)| is_in(path, dir));
+        Ok(inside.map(|(path, node)| (path.as_ref().into(), *node)).collect())
     }
 
     /// The names in `dir`, as they are now, become durable.
     pub(super) fn sync(&mut self, dir: &Path) -> io::Result<()> {
         self.need_dir(dir)?;
         let durable = Arc::make_mut(&mut self.durable);
-        durable.retain(|path, _| path.parent() != Some(dir));
-        durable.extend(
-            self.now.iter().filter(|(path, _)| path.parent() == Some(dir)).map(|(p, n)| (p.clone(), *n)),
-        );
+        durable.retain(|path, _| !is_in(path, dir));
+        durable.extend(self.now.iter().filter(|(path, _)| is_in(path, dir)).map(|(p, n)| (p.clone(), *n)));
         for change in &mut self.pending {
-            if change.iter().any(|(path, _)| path.parent() == Some(dir)) {
-                Arc::make_mut(change).retain(|(path, _)| path.parent() != Some(dir));
+            if change.iter().any(|(path, _)| is_in(path, dir)) {
+                Arc::make_mut(change).retain(|(path, _)| !is_in(path, dir));
             }
         }
         self.pending.retain(|change| !change.is_empty());
@@ -141,7 +157,7 @@ impl Names {
     /// What a power cut may undo, in order.
     pub(super) fn pending(&self) -> impl Iterator<Item = Unsynced> {
         self.pending.iter().map(|change| Unsynced::Names {
-            changes: change.iter().map(|(path, node)| (path.to_path_buf(), node.is_some())).collect(),
+            changes: change.iter().map(|(path, node)| (path.as_ref().into(), node.is_some())).collect(),
         })
     }
 
@@ -158,9 +174,10 @@ impl Names {
         // What lay in a directory that was lost is gone with it; parents sort before what is in them.
         let mut dirs = BTreeSet::new();
         table.retain(|path, node| {
-            let held = path.parent().is_some_and(|parent| is_root(parent) || dirs.contains(parent));
+            let parent = Path::new(path).parent();
+            let held = parent.is_some_and(|parent| is_root(parent) || dirs.contains(parent.as_os_str()));
             if held && *node == Node::Dir {
-                dirs.insert(path.to_path_buf());
+                dirs.insert(path.clone());
             }
             held
         });
@@ -177,7 +194,7 @@ impl Names {
 
     /// The name that each file has now.
     pub(super) fn by_ino(&self) -> BTreeMap<Ino, PathBuf> {
-        self.now.iter().filter_map(|(path, node)| Some((ino(*node)?, path.to_path_buf()))).collect()
+        self.now.iter().filter_map(|(path, node)| Some((ino(*node)?, path.as_ref().into()))).collect()
     }
 }
 
@@ -188,9 +205,27 @@ fn ino(node: Node) -> Option<Ino> {
     }
 }
 
-fn set(table: &mut Table, path: &Arc<Path>, node: Option<Node>) {
+fn set(table: &mut Table, path: &Name, node: Option<Node>) {
     match node {
         Some(node) => table.insert(path.clone(), node),
         None => table.remove(path),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_lies_in_the_directory_that_is_its_parent_and_in_no_other() {
+        for name in ["/", "/a", "/a/b", "/ab", "/ab/c", "/a/b/c", "a", "a/b", "ab/c"] {
+            for dir in ["/", "/a", "/a/b", "/ab", "", "a", "a/b"].map(Path::new) {
+                assert_eq!(
+                    is_in(name.as_ref(), dir),
+                    Path::new(name).parent() == Some(dir),
+                    "{name} in {dir:?}"
+                );
+            }
+        }
+    }
 }
