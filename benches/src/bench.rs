@@ -1,7 +1,7 @@
 //! What all rows of a run share.
 
 use crate::{
-    Result,
+    Result, backing,
     client::{Client, Pace},
     data_dir::DataDir,
     dataset::Dataset,
@@ -124,11 +124,14 @@ impl Bench {
         Ok(self.client.block_on(cache.close())?)
     }
 
-    /// Waits until the file system has written what earlier rounds left behind, so that no round pays for another.
+    /// Waits until the file system has written what earlier rounds left behind, so that no round pays for another, and sees
+    /// to it that free memory is at hand.
     ///
     /// # Errors
     /// Those of the device.
     pub fn settle(&self) -> Result<()> {
-        Ok(rustix::fs::syncfs(std::fs::File::open(self.dir.path())?)?)
+        rustix::fs::syncfs(std::fs::File::open(self.dir.path())?)?;
+        backing::touch_free_memory();
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 
+mod backing;
 pub mod bench;
 pub mod candidate;
 pub mod client;

@@ -40,6 +40,7 @@ const PEAK: Figure = Figure::Value("peak MiB");
 
 fn open(bench: &Bench, dir: &Path, backend: &str, end: &str) -> Result<Measure> {
     let entries = bench.options.many;
+    bench.settle()?;
     let said = part::start(&["open", &dir.display().to_string(), &entries.to_string(), backend, end])?;
     if said.entries != entries as u64 {
         return Err(format!("{} of {entries} entries came back", said.entries).into());
