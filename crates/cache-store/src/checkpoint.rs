@@ -163,7 +163,7 @@ impl<B: DiskBackend> Reading<B> {
     ///
     /// # Errors
     /// Those of the device.
-    pub(crate) async fn load<S: Clone>(
+    pub(crate) async fn load<S: Clone + Send + Sync>(
         mut self,
         backend: &B,
         path: &std::path::Path,

@@ -2,8 +2,8 @@
 //!
 //! A file has a second handle then, which bypasses the page cache, and is read through it: the blocks around what is asked
 //! for go into aligned memory of their own, and the bytes asked for are copied from there, so that a body in memory is no
-//! longer than it is. Writes take the first handle and the page cache, because a write buffer begins at any multiple of eight
-//! bytes, where blocks would have to be read back and written twice; their pages go once they are synced.
+//! longer than it is. Writes to the log take the first handle and the page cache, because a write buffer begins at any multiple
+//! of eight bytes, where blocks would have to be read back and written twice; their pages go once they are synced.
 //!
 //! **Invariants**: a read gives what every write gave that had returned before it began (the kernel writes dirty pages of
 //! the blocks back before it reads these; the conformance suite looks), and never asks the page cache. Without the option
@@ -66,7 +66,7 @@ impl<B: DiskBackend> DirectReads<B> {
 }
 
 /// EINVAL is a file system without such reads.
-fn is_refusal(error: &io::Error) -> bool {
+pub(crate) fn is_refusal(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
 }
 

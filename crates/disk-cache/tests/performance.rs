@@ -81,7 +81,9 @@ fn main() -> ExitCode {
         inserts_do_not_wait_for_a_sync_under_way
         each_record_is_written_once_and_its_header_is_all_it_adds
         a_body_from_64_kib_is_written_from_the_callers_memory
-        a_large_body_is_written_from_the_callers_memory_in_one_file
+        a_large_body_goes_past_the_page_cache_in_whole_blocks_and_only_its_rest_does_not
+        a_large_body_without_a_way_past_the_page_cache_is_written_from_the_callers_memory
+        a_large_body_needs_no_second_descriptor
         a_small_body_does_not_hold_on_to_the_callers_memory
         a_synced_large_body_is_two_syncs_of_data_and_one_of_names
         a_new_meta_of_a_large_body_touches_no_file_of_bodies

@@ -258,7 +258,7 @@ mod tests {
     fn a_body_in_pieces_has_the_checksums_of_the_whole() {
         let secret = Secret::new(&[7; 32]);
         let body: Bytes = (0..3 * CHUNK as usize + 100).map(|n| n as u8).collect::<Vec<_>>().into();
-        let whole = super::super::checksums_of(&secret, 9, &body);
+        let whole = super::super::whole::checksums_of(&secret, 9, &body);
         for step in [1000, CHUNK as usize, CHUNK as usize + 1] {
             let pieces: Vec<_> = body.chunks(step).map(Bytes::copy_from_slice).collect();
             assert_eq!(checksums_from(&secret, 9, 0, &pieces).freeze(), whole, "{step}");

@@ -133,13 +133,45 @@ pub(crate) async fn a_body_from_64_kib_is_written_from_the_callers_memory(rig: R
     assert!(!given(&small), "it was copied together with its neighbours");
 }
 
-pub(crate) async fn a_large_body_is_written_from_the_callers_memory_in_one_file(rig: Rig) {
+pub(crate) async fn a_large_body_goes_past_the_page_cache_in_whole_blocks_and_only_its_rest_does_not(
+    rig: Rig,
+) {
     let engine = rig.open().await;
+    let large = body(1, 1, (20 << 20) + 5000);
+    engine.insert(&key(1), large.clone()).await.unwrap();
+    let calls = rig.calls().await.within("objects");
+    let opens = calls.of(Verb::Open);
+    assert_eq!(opens.len(), 2, "a descriptor for each way");
+    assert!(opens[0].len > 20 << 20, "its room is reserved at once");
+    let mut writes = calls.of(Verb::Write);
+    let rest = writes.pop().unwrap();
+    assert!(
+        (5000 % 4096..4096 + 5000).contains(&rest.len),
+        "less than a block, and the checksums: {}",
+        rest.len
+    );
+    for write in &writes {
+        let range = range(&write.bufs[0]);
+        assert!(
+            write.bufs.len() == 1 && range.start.align_offset(4096) == 0 && write.len.is_multiple_of(4096)
+        );
+    }
+    assert!(writes.len() <= 21, "in pieces of 1 MiB");
+    assert_eq!(calls.count(Verb::SyncData), 0);
+    assert!(engine.get(&key(1)).await.unwrap().unwrap().bytes().await.unwrap() == large);
+}
+
+pub(crate) async fn a_large_body_without_a_way_past_the_page_cache_is_written_from_the_callers_memory(
+    rig: Rig,
+) {
+    rig.disk.refuse_direct(true);
+    let engine = rig.open().await;
+    engine.insert(&key(1), body(1, 1, 1 << 20)).await.unwrap();
+    rig.calls().await;
     let large = body(1, 1, 20 << 20);
     engine.insert(&key(1), large.clone()).await.unwrap();
     let calls = rig.calls().await.within("objects");
-    assert_eq!(calls.count(Verb::Open), 1);
-    assert!(calls.of(Verb::Open)[0].len > 20 << 20, "its room is reserved at once");
+    assert_eq!(calls.count(Verb::Open), 1, "what the file system lacks is asked for once");
     let mut next = large.as_ptr();
     for buf in calls.of(Verb::Write).iter().flat_map(|call| &call.bufs) {
         if buf.as_ptr() == next {
@@ -148,6 +180,17 @@ pub(crate) async fn a_large_body_is_written_from_the_callers_memory_in_one_file(
     }
     assert_eq!(next, range(&large).end, "one piece after another, and no copy of any");
     assert!(calls.count(Verb::Write) <= 4, "in pieces of 8 MiB");
+}
+
+pub(crate) async fn a_large_body_needs_no_second_descriptor(rig: Rig) {
+    let engine = rig.open().await;
+    rig.faults.plant(Rule::new(Fault::Errno(libc::EMFILE)).verbs([Verb::Open]).path("/cache/objects").nth(2));
+    let large = body(1, 1, 3 << 20);
+    engine.insert(&key(1), large.clone()).await.unwrap();
+    assert!(engine.get(&key(1)).await.unwrap().unwrap().bytes().await.unwrap() == large);
+    rig.calls().await;
+    engine.insert(&key(2), large).await.unwrap();
+    assert_eq!(rig.calls().await.within("objects").count(Verb::Open), 2, "there are descriptors again");
 }
 
 pub(crate) async fn a_small_body_does_not_hold_on_to_the_callers_memory(rig: Rig) {
