@@ -24,6 +24,11 @@ use std::{
 /// How often [`Index::evict`] looks again when others keep using the entry it was about to take.
 const PATIENCE: usize = 16;
 
+/// From so many entries on a thread takes less than it saves.
+const MANY: usize = 1 << 14;
+/// More of them would wait for memory and not for processors.
+const MOST_THREADS: usize = 8;
+
 /// Whether a look-up counts as a use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Touch {
@@ -109,16 +114,42 @@ impl<S: Clone> Index<S> {
     }
 
     /// [`Self::publish`] for many, in their order. Shard by shard, so that a look-up finds in the processor's cache what the one
-    /// before it has touched; alone, because the ticks are taken beforehand.
-    pub fn publish_all(&mut self, entries: &[(Tag, Entry)]) {
+    /// before it has touched, and on as many threads as there are processors; alone, because the ticks are taken beforehand.
+    pub fn publish_all(&mut self, entries: &[(Tag, Entry)])
+    where
+        S: Send + Sync,
+    {
         let first = self.tick.0.fetch_add(entries.len() as u64, Ordering::Relaxed);
-        for (i, rows) in by_shard::<S>(entries).into_iter().enumerate() {
-            let mut shard = self.shards.lock(i);
-            for n in rows {
-                let (tag, entry) = &entries[n as usize];
-                self.publish_in(&mut shard, *tag, entry, || first + u64::from(n));
+        let rows = by_shard::<S>(entries);
+        let publish = |from: usize, rows: &[Vec<u32>]| {
+            for (i, rows) in (from..).zip(rows) {
+                let mut shard = self.shards.lock(i);
+                for &n in rows {
+                    let (tag, entry) = &entries[n as usize];
+                    self.publish_in(&mut shard, *tag, entry, || first + u64::from(n));
+                }
             }
+        };
+        if entries.len() < MANY {
+            return publish(0, &rows);
         }
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+        let share = rows.len().div_ceil(threads);
+        std::thread::scope(|scope| {
+            let mut parts = rows.chunks(share).enumerate().map(|(n, part)| (n * share, part));
+            let own = parts.next();
+            for (from, part) in parts {
+                let publish = &publish;
+                // Where there is no thread to be had, this one does it.
+                let started = std::thread::Builder::new().spawn_scoped(scope, move || publish(from, part));
+                if started.is_err() {
+                    publish(from, part);
+                }
+            }
+            if let Some((from, part)) = own {
+                publish(from, part);
+            }
+        });
     }
 
     fn publish_in(

@@ -250,27 +250,36 @@ fn an_exported_index_published_again_evicts_in_the_same_order() {
 
 #[test]
 fn entries_published_all_at_once_are_as_if_published_one_after_another() {
+    published_at_once_or_not(3000, 700);
+}
+
+#[test]
+fn entries_published_by_several_threads_are_as_if_published_one_after_another() {
+    published_at_once_or_not(100_000, 40_000);
+}
+
+fn published_at_once_or_not(count: u64, batch: usize) {
     let (one_by_one, mut at_once) = (index(2), index(2));
     // Some of a tag that was there before, some of one that comes twice, some with a body of their own.
-    let entries: Vec<_> = (0..3000u64)
+    let entries: Vec<_> = (0..count)
         .map(|n| {
             let plain = entry(at(1 + (n % 2) as u32, n * 8), 8 * (1 + n as u32 % 5));
-            (tag(n * 7 % 2000), if n % 11 == 0 { with_object(plain, n + 1, 4096) } else { plain })
+            (tag(n * 7 % (count * 2 / 3)), if n % 11 == 0 { with_object(plain, n + 1, 4096) } else { plain })
         })
         .collect();
     for all in [&one_by_one, &at_once] {
-        all.publish(tag(5), entry(at(2, 80_000), 16));
+        all.publish(tag(5), entry(at(2, 8_000_000), 16));
     }
     for (tag, entry) in &entries {
         one_by_one.publish(*tag, *entry);
     }
-    for some in entries.chunks(700) {
+    for some in entries.chunks(batch) {
         at_once.publish_all(some);
     }
     assert_eq!(exported(&at_once), exported(&one_by_one));
     assert_eq!((at_once.live_bytes(), at_once.check_invariants()), (one_by_one.live_bytes(), Ok(())));
-    at_once.publish(tag(9_999), entry(at(1, 90_000), 8));
-    assert_eq!(exported(&at_once).last().map(|last| last.0), Some(tag(9_999)));
+    at_once.publish(tag(999_999), entry(at(1, 9_000_000), 8));
+    assert_eq!(exported(&at_once).last().map(|last| last.0), Some(tag(999_999)));
 }
 
 #[test]
