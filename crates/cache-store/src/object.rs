@@ -91,6 +91,8 @@ pub(crate) struct Objects<B: DiskBackend> {
     busy: AtomicU64,
     /// Bytes that writers wait for.
     wanted: AtomicU64,
+    /// Bytes of whole bodies that have their room and are not published.
+    unpublished: AtomicU64,
     /// Grows when there is nothing left to reclaim for them.
     starved: AtomicU64,
     starving: Notify,
@@ -109,6 +111,7 @@ impl<B: DiskBackend> Objects<B> {
             doomed: Mutex::new(Vec::new()),
             busy: AtomicU64::new(0),
             wanted: AtomicU64::new(0),
+            unpublished: AtomicU64::new(0),
             starved: AtomicU64::new(0),
             starving: Notify::new(),
             blocks: Arc::default(),

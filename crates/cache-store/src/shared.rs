@@ -1,6 +1,6 @@
 //! What the engine's parts share. Each part adds its verbs in its own file.
 
-use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::sync::{AtomicBool, Mutex};
 use crate::{
     counters::Counters, format::Secret, inflight::Inflight, layout::Layout, log::Log, object::Objects,
     reclaim::ReclaimState, segment::Segment, space::Space, turns::Turns,
@@ -142,14 +142,9 @@ impl<B: DiskBackend> Shared<B> {
         true
     }
 
-    /// Bytes that entries may take beside the bodies that are being written.
-    pub(crate) fn live_limit(&self) -> u64 {
-        self.limits.live.saturating_sub(self.inflight.uncommitted.load(Ordering::Acquire))
-    }
-
-    /// Evicts what is over that.
+    /// Evicts what entries have beyond their share.
     pub(crate) fn evict_to_limit(&self) {
-        self.evict_down_to(self.live_limit());
+        self.evict_down_to(self.live_limit_beside(0));
     }
 
     /// Runs a background task until the cache shuts.

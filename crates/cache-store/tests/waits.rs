@@ -171,6 +171,38 @@ fn a_clear_gives_back_the_segment_that_is_just_getting_its_footer() {
     });
 }
 
+/// Beside others that were being written it was refused after a tenth of a second, although there was room as soon as those were
+/// entries, which can be evicted.
+#[test]
+fn a_large_body_waits_for_others_that_are_being_written() {
+    paused().block_on(async {
+        let faults = FaultBackend::new(disk());
+        let clock = Arc::new(SystemClock);
+        let engine = Engine::open(tiny(64), clock, faults.clone(), Handle::current()).await.unwrap();
+        for n in 0..30 {
+            in_time("an insert", engine.insert(&key(n), body(n, 1, 8000))).await.unwrap();
+        }
+        let gate = Gate::new();
+        let writes = Rule::new(Fault::HoldBefore(gate.clone())).verbs([Verb::Write]).path("/cache/objects");
+        faults.plant(writes.from_then_on());
+        let insert = |n| {
+            let engine = engine.clone();
+            tokio::spawn(async move { engine.insert(&key(n), body(n, 1, 80_000)).await })
+        };
+        let first = insert(100);
+        in_time("the first write", gate.arrived()).await;
+        let second = insert(101);
+        in_time("a rest", tokio::time::sleep(Duration::from_secs(1))).await;
+        assert!(!second.is_finished(), "there is no room beside the first: {:?}", second.await);
+        gate.open();
+        for done in [first, second] {
+            in_time("an insert", done).await.unwrap().unwrap();
+        }
+        assert!(engine.get(&key(101)).await.unwrap().is_some());
+        in_time("a close", engine.close()).await.unwrap();
+    });
+}
+
 /// On threads and a real file system: a remove that wanted a segment while reclaim had used up the room kept for it was refused.
 /// What was owed for that stopped reclaim, and then everybody was refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

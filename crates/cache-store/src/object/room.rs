@@ -2,7 +2,7 @@
 //!
 //! **Invariant**: whoever waits has said how many bytes it wants, so that reclaim frees as many, or says that it cannot.
 
-use super::{AtomicU64, DiskBackend, Error, Ordering, Result, Shared};
+use super::{Arc, AtomicU64, DiskBackend, Error, Ordering, Result, Shared};
 use crate::space::Lease;
 use std::{pin::pin, time::Duration};
 
@@ -19,30 +19,53 @@ impl Drop for Wanted<'_> {
     }
 }
 
+/// Bytes of a whole body that has its room and is not published: counted until dropped.
+pub(super) struct Reserved<B: DiskBackend> {
+    shared: Arc<Shared<B>>,
+    bytes: u64,
+}
+
+impl<B: DiskBackend> Drop for Reserved<B> {
+    fn drop(&mut self) {
+        self.shared.objects.unpublished.fetch_sub(self.bytes, Ordering::AcqRel);
+        // Whoever waits may evict the body now, or need not make room beside it.
+        self.shared.signals.room.notify_waiters();
+    }
+}
+
 impl<B: DiskBackend> Shared<B> {
+    /// Bytes that entries may take beside the bodies that are being written, and beside `own` bytes to come. Whole bodies make
+    /// the entries give up half of what they have at most: more of them at once take turns.
+    pub(crate) fn live_limit_beside(&self, own: u64) -> u64 {
+        let live = self.limits.live;
+        let streams = self.inflight.uncommitted.load(Ordering::Acquire);
+        let whole = self.objects.unpublished.load(Ordering::Acquire) + own;
+        live.saturating_sub(streams).saturating_sub(whole.min((live / 2).max(own)))
+    }
+
     /// Leases room for a large body: evicts and reclaims until there is some.
-    pub(super) async fn lease_object(&self, bytes: u64) -> Result<Lease> {
-        let full = |reason: &str| Error::StorageFull { needed: bytes, reason: reason.to_owned() };
+    pub(super) async fn lease_object(self: &Arc<Self>, bytes: u64) -> Result<(Lease, Reserved<B>)> {
         if bytes > self.limits.live {
-            return Err(full("it is larger than the cache can hold"));
+            let reason = "it is larger than the cache can hold".to_owned();
+            return Err(Error::StorageFull { needed: bytes, reason });
         }
-        self.evict_down_to(self.live_limit().saturating_sub(bytes));
-        self.lease_room(bytes).await
+        let lease = self.lease_room(bytes, bytes).await?;
+        self.objects.unpublished.fetch_add(bytes, Ordering::AcqRel);
+        Ok((lease, Reserved { shared: self.clone(), bytes }))
     }
 
     /// [`Shared::lease_object`] for a stream, whose bytes are counted as uncommitted already.
     pub(super) async fn lease_stream(&self, bytes: u64) -> Result<Lease> {
-        self.evict_to_limit();
-        self.lease_room(bytes).await
+        self.lease_room(bytes, 0).await
     }
 
-    /// Waits until the quota has room, and reclaims for it.
-    async fn lease_room(&self, bytes: u64) -> Result<Lease> {
+    /// Waits until the quota has room, evicts for what is `beside` the bytes that are counted, and reclaims.
+    async fn lease_room(&self, bytes: u64, beside: u64) -> Result<Lease> {
         let full = |reason: &str| Error::StorageFull { needed: bytes, reason: reason.to_owned() };
         if !self.disk_has_room(bytes).await? && !self.drop_oldest().await? {
             return Err(full("the file system has less free space than min_free_space"));
         }
-        let starved = self.objects.starved.load(Ordering::Acquire);
+        let mut starved = self.objects.starved.load(Ordering::Acquire);
         let (mut wanted, mut patience) = (None, None);
         loop {
             let mut freed = pin!(self.space.freed.notified());
@@ -52,6 +75,12 @@ impl<B: DiskBackend> Shared<B> {
             // A spare segment was opened: less must be left free for the log.
             let mut room = pin!(self.signals.room.notified());
             room.as_mut().enable();
+            // Bodies that others were writing are entries by now. What is evicted gives its bytes back soon.
+            if self.index.live_bytes() > self.live_limit_beside(beside) {
+                self.evict_down_to(self.live_limit_beside(beside));
+                starved = self.objects.starved.load(Ordering::Acquire);
+                patience = None;
+            }
             // The next segment and reclaim keep their room.
             let spare = self.log.lock().spare.is_some();
             let leave = self.limits.kept + if spare { 0 } else { self.limits.segment };
@@ -62,8 +91,12 @@ impl<B: DiskBackend> Shared<B> {
                 return Err(Error::Closed);
             }
             if wanted.is_some() && self.objects.starved.load(Ordering::Acquire) != starved {
-                let patience = patience.get_or_insert_with(|| Box::pin(self.sleep(PATIENCE)));
-                if patience.is_elapsed() {
+                let runs_out = patience.get_or_insert_with(|| Box::pin(self.sleep(PATIENCE)));
+                // Bodies that are being written have an end, at which they can be evicted.
+                let comes = self.objects.unpublished.load(Ordering::Acquire) > 0;
+                if runs_out.is_elapsed() && comes {
+                    patience = Some(Box::pin(self.sleep(PATIENCE)));
+                } else if runs_out.is_elapsed() {
                     return Err(full("what occupies the quota is held by readers or writers"));
                 }
             }

@@ -4,6 +4,7 @@
 //! memory that is used again and again costs the processor a fraction of what fresh pages of the page cache do. What is
 //! left of the last block goes through the page cache, and so does everything where the file system knows no other way.
 
+use super::room::Reserved;
 use super::{
     Arc, Bytes, BytesMut, CHUNK, DiskBackend, Error, ObjectFile, Open, OpenMode, Ordering, Position, Result,
     Secret, Shared, blocks, disk_size, format, full_disk, io, is_full,
@@ -20,6 +21,7 @@ const WRITE: usize = 8 << 20;
 pub(crate) struct Unpublished<B: DiskBackend> {
     shared: Arc<Shared<B>>,
     object: Option<Arc<ObjectFile<B>>>,
+    _room: Reserved<B>,
 }
 
 impl<B: DiskBackend> Unpublished<B> {
@@ -60,9 +62,9 @@ impl<B: DiskBackend> Shared<B> {
         body: &Bytes,
     ) -> Result<Unpublished<B>> {
         let len = body.len() as u64;
-        let lease = self.lease_object(disk_size(len)).await?;
+        let room = self.lease_object(disk_size(len)).await?;
         let path = self.layout.object(id);
-        let making = self.handle.spawn(self.clone().make_object(id, len, lease));
+        let making = self.handle.spawn(self.clone().make_object(id, len, room));
         let (unpublished, object, file) = match making.await {
             Ok(made) => made?,
             Err(died) => return Err(Error::io("create", path, io::Error::other(died))),
@@ -139,11 +141,12 @@ impl<B: DiskBackend> Shared<B> {
     }
 
     /// Makes the file of a body of this length. What was made and is dropped is doomed, and so is what a failure leaves.
-    async fn make_object(self: Arc<Self>, id: u64, len: u64, lease: Lease) -> Result<Made<B>> {
+    async fn make_object(self: Arc<Self>, id: u64, len: u64, room: (Lease, Reserved<B>)) -> Result<Made<B>> {
+        let (lease, room) = room;
         let path = self.layout.object(id);
         let object = Arc::new(ObjectFile::new(id, path.clone(), lease));
         self.objects.all.lock().insert(id, object.clone());
-        let unpublished = Unpublished { shared: self.clone(), object: Some(object.clone()) };
+        let unpublished = Unpublished { shared: self.clone(), object: Some(object.clone()), _room: room };
         let mode = OpenMode { preallocate: Some(format::file_len(len)), ..OpenMode::CREATE_NEW };
         let file = match self.backend.open(&path, mode).await {
             Err(error) if is_full(&error) => {

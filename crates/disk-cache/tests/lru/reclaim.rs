@@ -1,0 +1,102 @@
+//! What reclaim moves, and what it gives up.
+
+use crate::{
+    LEN,
+    common::{Ctx, body, get, hit, key, peek},
+    free_moves, insert,
+};
+use disk_cache::{Expiry, InsertOptions};
+use std::time::Duration;
+
+pub(crate) async fn no_entry_is_evicted_early_where_moving_is_free(ctx: Ctx) {
+    let cache = free_moves(&ctx).open().await.unwrap();
+    let mut random = cache_testkit::Rng::new(11);
+    for version in 0..6000 {
+        let below = random.below(400) + 1;
+        let n = random.below(below);
+        cache.insert(&key(n), body(n, version, LEN)).await.unwrap();
+    }
+    assert!(cache.stats().bytes_relocated > 0);
+    assert_eq!(cache.stats().early_evictions, 0, "{:?}", cache.stats());
+}
+
+pub(crate) async fn without_a_budget_nothing_is_moved(ctx: Ctx) {
+    let cache = ctx.builder().max_write_amplification(1.0).open().await.unwrap();
+    for n in 0..3000 {
+        insert(&cache, n).await;
+        cache.get(&key(n % 300)).await.unwrap();
+    }
+    let stats = cache.stats();
+    assert!(stats.bytes_relocated <= stats.capacity, "no more than what a cache starts with: {stats:?}");
+}
+
+pub(crate) async fn writes_stay_within_the_bound_on_amplification(ctx: Ctx) {
+    for limit in [1.5, 3.0] {
+        let dir = ctx.base.join(format!("limit-{limit}"));
+        let cache = ctx.builder_at(&dir).max_write_amplification(limit).open().await.unwrap();
+        let mut random = cache_testkit::Rng::new(5);
+        let mut new = 0;
+        for version in 0..8000 {
+            // A cold half and a hot, overwritten one.
+            let n = if random.below(10) == 0 { 1000 + random.below(300) } else { random.below(200) };
+            let before = cache.stats().bytes_relocated;
+            cache.insert(&key(n), body(n, version, LEN)).await.unwrap();
+            assert!(cache.stats().bytes_relocated >= before);
+            new += LEN as u64 + 200;
+        }
+        let stats = cache.stats();
+        let bound = stats.capacity as f64 + new as f64 * (limit - 1.0);
+        assert!((stats.bytes_relocated as f64) <= bound, "{} moved, {bound} allowed", stats.bytes_relocated);
+        assert!(stats.bytes_relocated > 0);
+    }
+}
+
+pub(crate) async fn expired_entries_stay_for_those_that_allow_stale_ones(ctx: Ctx) {
+    let cache = ctx.open().await;
+    let soon = InsertOptions::new().expiry(Expiry::After(Duration::from_secs(1)));
+    for n in 0..100 {
+        cache.insert_with(&key(n), body(n, 1, LEN), soon.clone()).await.unwrap();
+    }
+    ctx.clock.advance(Duration::from_secs(1_000_000));
+    for n in 0..100 {
+        assert!(get(&cache, &key(n)).await.is_none());
+        assert_eq!(peek(&cache, &key(n)).await, Some(body(n, 1, LEN)));
+    }
+    assert_eq!(cache.stats().entries, 100);
+}
+
+pub(crate) async fn reclaim_keeps_the_expired_within_the_stale_window_only(ctx: Ctx) {
+    for (window, kept) in [(Duration::ZERO, false), (Duration::from_secs(3600), true)] {
+        let dir = ctx.base.join(format!("window-{kept}"));
+        let builder = ctx.builder_at(&dir).max_write_amplification(1000.0).stale_window(window);
+        let cache = builder.open().await.unwrap();
+        let soon = InsertOptions::new().expiry(Expiry::After(Duration::from_secs(1)));
+        for n in 0..20 {
+            cache.insert_with(&key(n), body(n, 1, LEN), soon.clone()).await.unwrap();
+        }
+        ctx.clock.advance(Duration::from_secs(60));
+        // Overwrites make dead bytes, so that reclaim has work while nothing needs to be evicted.
+        for version in 0..1500 {
+            let n = 1000 + version % 50;
+            cache.insert(&key(n), body(n, version, LEN)).await.unwrap();
+        }
+        assert_eq!(cache.stats().evictions, 0);
+        for n in 0..20 {
+            assert_eq!(peek(&cache, &key(n)).await.is_some(), kept, "entry {n}, window {window:?}");
+        }
+    }
+}
+
+pub(crate) async fn a_cache_of_hot_entries_keeps_them_under_a_flood(ctx: Ctx) {
+    let cache = ctx.open().await;
+    for n in 0..20 {
+        insert(&cache, n).await;
+    }
+    for n in 100..3000 {
+        insert(&cache, n).await;
+        hit(&cache, &key(n % 20)).await;
+    }
+    for n in 0..20 {
+        assert_eq!(get(&cache, &key(n)).await, Some(body(n, 1, LEN)), "entry {n}");
+    }
+}
