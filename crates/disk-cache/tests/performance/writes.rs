@@ -11,6 +11,8 @@ use futures_util::{FutureExt, future::join_all};
 
 /// Bytes of a record's header.
 const HEADER: u64 = 112;
+/// The process has no descriptor left.
+const EMFILE: i32 = 24;
 
 pub(crate) async fn an_insert_makes_no_call_before_it_returns(rig: Rig) {
     let engine = rig.open().await;
@@ -184,7 +186,7 @@ pub(crate) async fn a_large_body_without_a_way_past_the_page_cache_is_written_fr
 
 pub(crate) async fn a_large_body_needs_no_second_descriptor(rig: Rig) {
     let engine = rig.open().await;
-    rig.faults.plant(Rule::new(Fault::Errno(libc::EMFILE)).verbs([Verb::Open]).path("/cache/objects").nth(2));
+    rig.faults.plant(Rule::new(Fault::Errno(EMFILE)).verbs([Verb::Open]).path("/cache/objects").nth(2));
     let large = body(1, 1, 3 << 20);
     engine.insert(&key(1), large.clone()).await.unwrap();
     assert!(engine.get(&key(1)).await.unwrap().unwrap().bytes().await.unwrap() == large);
