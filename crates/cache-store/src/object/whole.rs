@@ -4,10 +4,9 @@
 //! memory that is used again and again costs the processor a fraction of what fresh pages of the page cache do. What is
 //! left of the last block goes through the page cache, and so does everything where the file system knows no other way.
 
-use super::room::Reserved;
 use super::{
     Arc, Bytes, BytesMut, CHUNK, DiskBackend, Error, ObjectFile, Open, OpenMode, Ordering, Position, Result,
-    Secret, Shared, blocks, disk_size, format, full_disk, io, is_full,
+    Secret, Shared, blocks, disk_size, format, full_disk, io, is_full, room::Reserved,
 };
 use crate::{direct::is_refusal, format::BLOCK, space::Lease};
 use bytes::{Buf, BufMut};
