@@ -17,9 +17,9 @@ use crate::{
 };
 use bytes::Bytes;
 use cache_core::{
-    Admission, BoxError, Cache, CacheKey, Clock, Config, DiskBackend, Durability, EntryId, EntryWriter,
-    Error, Expiry, Fetched, Fill, Follower, GetOptions, Hit, InsertOptions, Inserted, NamespaceStats,
-    PurgeMode, PurgeScope, RecoveryReport, Result, Stats, Target,
+    Admission, BoxError, BoxFuture, Cache, CacheKey, Clock, Config, DiskBackend, Durability, EntryId,
+    EntryWriter, Error, Expiry, Fetched, Fill, Follower, GetOptions, Hit, InsertOptions, Inserted,
+    NamespaceStats, PurgeMode, PurgeScope, RecoveryReport, Result, Stats, Target,
 };
 use cache_index::{MAX_SEGMENTS, Position};
 use std::{
@@ -58,6 +58,19 @@ impl<B: DiskBackend> Engine<B> {
     /// # Cancellation
     /// Dropped, it leaves the directory to be opened again.
     pub async fn open(config: Config, clock: Arc<dyn Clock>, backend: B, handle: Handle) -> Result<Self> {
+        Self::opened(config, clock, backend, handle).await
+    }
+
+    fn opened(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        backend: B,
+        handle: Handle,
+    ) -> BoxFuture<'static, Result<Self>> {
+        Box::pin(Self::recovered(config, clock, backend, handle))
+    }
+
+    async fn recovered(config: Config, clock: Arc<dyn Clock>, backend: B, handle: Handle) -> Result<Self> {
         let begun = Instant::now();
         config.validate()?;
         let backend = DirectReads::new(backend, &config).await?;
@@ -177,9 +190,7 @@ impl<B: DiskBackend> Engine<B> {
     /// A failure that lost acknowledged records, once, even if it happened in the background before.
     pub async fn flush(&self) -> Result<()> {
         let _under_way = self.enter()?;
-        let asked = self.shared.log.lock().ask();
-        self.shared.all_synced(Debts::Wait(asked)).await?;
-        self.shared.log.lock().unreported.take().map_or(Ok(()), Err)
+        self.shared.flush().await
     }
 
     /// Flushes, writes the snapshot, unlocks. Later calls get [`Error::Closed`]; hits stay readable.
@@ -349,7 +360,19 @@ impl<B: DiskBackend> Shared<B> {
         Ok(())
     }
 
-    async fn close(self: &Arc<Self>) -> Result<()> {
+    fn flush(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let asked = self.log.lock().ask();
+            self.all_synced(Debts::Wait(asked)).await?;
+            self.log.lock().unreported.take().map_or(Ok(()), Err)
+        })
+    }
+
+    fn close(self: &Arc<Self>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.shut())
+    }
+
+    async fn shut(self: &Arc<Self>) -> Result<()> {
         let asked = {
             let mut log = self.log.lock();
             if log.closed {

@@ -15,23 +15,25 @@ use crate::{
 };
 use bytes::Bytes;
 use cache_core::{
-    CacheKey, DiskBackend, Durability, EntryId, Error, Expiry, InsertOptions, Inserted, MAX_KEY_LEN,
-    MAX_META_LEN, Result, Target,
+    BoxFuture, CacheKey, DiskBackend, Durability, EntryId, Error, Expiry, InsertOptions, Inserted,
+    MAX_KEY_LEN, MAX_META_LEN, Result, Target,
 };
 use cache_index::{Position, Tag};
 use std::sync::Arc;
 
 impl<B: DiskBackend> Shared<B> {
-    pub(crate) async fn insert(
-        self: &Arc<Self>,
-        key: &CacheKey,
+    pub(crate) fn insert<'a>(
+        self: &'a Arc<Self>,
+        key: &'a CacheKey,
         body: Bytes,
         options: InsertOptions,
-    ) -> Result<Inserted> {
-        check_key(key)?;
-        let level = self.level(options.get_durability().unwrap_or(self.config.durability));
-        let done = self.try_insert(key, &body, &options, level).await;
-        self.settle(key, level, None, done).await
+    ) -> BoxFuture<'a, Result<Inserted>> {
+        Box::pin(async move {
+            check_key(key)?;
+            let level = self.level(options.get_durability().unwrap_or(self.config.durability));
+            let done = self.try_insert(key, &body, &options, level).await;
+            self.settle(key, level, None, done).await
+        })
     }
 
     /// Counts what became of an insert, and removes the older value where it was refused.
@@ -193,14 +195,14 @@ impl<B: DiskBackend> Shared<B> {
 
     /// Removes a key where the index holds `expect`, if any is given; `exact`: just that entry of it. Returns whether it was
     /// there; `None`: the index holds another.
-    pub(crate) async fn remove(
-        &self,
-        key: &CacheKey,
+    pub(crate) fn remove<'a>(
+        &'a self,
+        key: &'a CacheKey,
         expect: Option<Position>,
         exact: bool,
         level: Durability,
-    ) -> Result<Option<bool>> {
-        self.remove_unless_doomed(key, expect, exact, level, None).await
+    ) -> BoxFuture<'a, Result<Option<bool>>> {
+        Box::pin(self.remove_unless_doomed(key, expect, exact, level, None))
     }
 
     async fn remove_unless_doomed(
@@ -250,12 +252,16 @@ impl<B: DiskBackend> Shared<B> {
     }
 
     /// Gives an entry a new meta and expiry, by compare-and-swap; `false`: it is not there.
-    pub(crate) async fn update_meta(
-        self: &Arc<Self>,
-        target: Target<'_>,
+    pub(crate) fn update_meta<'a>(
+        self: &'a Arc<Self>,
+        target: Target<'a>,
         meta: Bytes,
         expiry: Expiry,
-    ) -> Result<bool> {
+    ) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(self.swap_meta(target, meta, expiry))
+    }
+
+    async fn swap_meta(self: &Arc<Self>, target: Target<'_>, meta: Bytes, expiry: Expiry) -> Result<bool> {
         check_key(target.key)?;
         if meta.len() > MAX_META_LEN {
             return Err(Error::TooLarge {

@@ -16,14 +16,23 @@ use crate::{
     shared::Shared,
 };
 use cache_core::{
-    CacheKey, DiskBackend, Durability, EntryId, Error, MAX_KEY_LEN, MAX_TAG_LEN, PurgeMode, PurgeScope,
-    Result, Target,
+    BoxFuture, CacheKey, DiskBackend, Durability, EntryId, Error, MAX_KEY_LEN, MAX_TAG_LEN, PurgeMode,
+    PurgeScope, Result, Target,
 };
 use cache_index::{Position, Tag};
 use std::{pin::pin, sync::Arc};
 
 impl<B: DiskBackend> Shared<B> {
-    pub(crate) async fn purge(
+    pub(crate) fn purge(
+        self: &Arc<Self>,
+        scope: PurgeScope,
+        mode: PurgeMode,
+        level: Durability,
+    ) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.append_purge(scope, mode, level))
+    }
+
+    async fn append_purge(
         self: &Arc<Self>,
         scope: PurgeScope,
         mode: PurgeMode,
@@ -112,7 +121,14 @@ impl<B: DiskBackend> Shared<B> {
     }
 
     /// Makes a key stale, or just one entry of it. Returns the entry that was there.
-    pub(crate) async fn expire(self: &Arc<Self>, target: Target<'_>) -> Result<Option<EntryId>> {
+    pub(crate) fn expire<'a>(
+        self: &'a Arc<Self>,
+        target: Target<'a>,
+    ) -> BoxFuture<'a, Result<Option<EntryId>>> {
+        Box::pin(self.append_expire(target))
+    }
+
+    async fn append_expire(self: &Arc<Self>, target: Target<'_>) -> Result<Option<EntryId>> {
         check_key(target.key)?;
         if let Some(id) = self.doom_exactly(target) {
             return Ok(Some(id));
@@ -166,7 +182,15 @@ impl<B: DiskBackend> Shared<B> {
     }
 
     /// Removes a key, or just one entry of it. Returns the entry that was there.
-    pub(crate) async fn remove_entry(
+    pub(crate) fn remove_entry<'a>(
+        self: &'a Arc<Self>,
+        target: Target<'a>,
+        level: Durability,
+    ) -> BoxFuture<'a, Result<Option<EntryId>>> {
+        Box::pin(self.remove_exactly(target, level))
+    }
+
+    async fn remove_exactly(
         self: &Arc<Self>,
         target: Target<'_>,
         level: Durability,

@@ -68,10 +68,10 @@ impl<B: DiskBackend> BodySink for EntryWriter<B> {
         self.keep_feeding(feed);
     }
     fn write(&mut self, piece: Bytes) -> BoxFuture<'_, Result<()>> {
-        Box::pin(self.write(piece))
+        self.take(piece)
     }
     fn commit(self: Box<Self>) -> BoxFuture<'static, Result<Inserted>> {
-        Box::pin(EntryWriter::commit(*self))
+        self.publish()
     }
 }
 
@@ -200,6 +200,14 @@ impl<B: DiskBackend> EntryWriter<B> {
     /// # Cancellation
     /// Dropped before it returned, it has not taken the piece.
     pub async fn write(&mut self, piece: Bytes) -> Result<()> {
+        self.take(piece).await
+    }
+
+    fn take(&mut self, piece: Bytes) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.taken(piece))
+    }
+
+    async fn taken(&mut self, piece: Bytes) -> Result<()> {
         if matches!(self.fate, Fate::Stored)
             && let Err(error) = self.make_room(piece.len() as u64).await
         {
@@ -219,7 +227,15 @@ impl<B: DiskBackend> EntryWriter<B> {
     ///
     /// # Cancellation
     /// Dropped, it is there whole or not at all.
-    pub async fn commit(mut self) -> Result<Inserted> {
+    pub async fn commit(self) -> Result<Inserted> {
+        self.publish().await
+    }
+
+    fn publish(self) -> BoxFuture<'static, Result<Inserted>> {
+        Box::pin(self.published())
+    }
+
+    async fn published(mut self) -> Result<Inserted> {
         let shared = self.shared.clone();
         let _under_way = shared.counters.here().enter();
         let (flight, level) = (self.flight.clone(), self.level());

@@ -10,16 +10,14 @@
     reason = "a test may panic, print its seed and box nothing"
 )]
 
-mod common;
-
 use cache_core::{
     Cache, CacheKey, DiskBackend, Durability, Expiry, GetOptions, InsertOptions, PurgeMode, PurgeScope,
     SystemClock,
 };
 use cache_store::Engine;
 use cache_testkit::{Fault, FaultBackend, Gate, Loss, MemoryBackend, Model, Rule, Seen, Stored, tried};
-use common::{DIR, body, disk, in_time, key, paused, peek_stale, tiny};
 use std::{future::poll_fn, path::Path, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use store_testkit::{DIR, body, disk, in_time, key, paused, peek_stale, tiny};
 use tokio::runtime::Handle;
 
 type Gated = FaultBackend<MemoryBackend>;

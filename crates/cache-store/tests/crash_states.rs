@@ -14,22 +14,20 @@
     reason = "a test may panic, print its seed and box nothing"
 )]
 
-mod common;
-
 use cache_core::{Cache, CacheKey, Config, Durability, InsertOptions, PurgeMode, PurgeScope, SystemClock};
 use cache_store::Engine;
 use cache_testkit::{CrashPlan, Loss, MemoryBackend, MemoryOp, Model, Rng, Seen, Step, on_all_cores, tried};
-use common::{
-    body, disk,
-    drive::{Action, Driver},
-    from_env, in_time, key, paused, peek_stale, tiny, workload,
-};
 use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
+};
+use store_testkit::{
+    body, disk,
+    drive::{Action, Driver},
+    from_env, in_time, key, paused, peek_stale, tiny, workload,
 };
 use tokio::runtime::Handle;
 
@@ -470,6 +468,22 @@ fn every_crash_around_a_purge_of_a_body_on_its_way_leaves_nothing_of_that_body()
         }
     }
     report("bodies on their way", seed, workloads.len() as u64, &found, begun);
+}
+
+/// Bodies of whole blocks, written past the page cache, and of some bytes more, written through it.
+#[test]
+fn every_crash_around_bodies_past_the_page_cache_leaves_a_permitted_state() {
+    let seed = from_env("DISK_CACHE_SEED", 1);
+    let (begun, mut rng, mut found) = (Instant::now(), Rng::new(seed ^ 0xd12), Explored::default());
+    let workload = workload::past_the_page_cache();
+    let run = record(&workload, &tiny(4_000), 2, true);
+    for at in 0..run.steps.len() {
+        for n in 0..PLANS {
+            let plan = plan(n, &mut rng);
+            run.crash_at(at, plan, &mut rng, &mut found);
+        }
+    }
+    report("past the page cache", seed, 1, &found, begun);
 }
 
 #[test]

@@ -13,8 +13,6 @@
     reason = "a test may panic, print its seed and box nothing"
 )]
 
-mod common;
-
 use bytes::{Bytes, BytesMut};
 use cache_core::{
     Cache, CacheKey, Config, DiskBackend, Durability, EntryId, Error, Expiry, GetOptions, InsertOptions,
@@ -22,13 +20,13 @@ use cache_core::{
 };
 use cache_store::Engine;
 use cache_testkit::{MemoryBackend, Rng, Seen, on_all_cores, tried};
-use common::{DIR, body, disk, from_env, in_time, key, paused, peek_stale, tiny};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
 };
+use store_testkit::{DIR, body, disk, from_env, in_time, key, paused, peek_stale, tiny};
 use tokio::runtime::Handle;
 
 const KEYS: u64 = 6;

@@ -7,13 +7,11 @@
     reason = "a test may panic, print its seed and box nothing"
 )]
 
-mod common;
-
 use cache_core::{Cache, DiskBackend, Durability, Error, InsertOptions, SystemClock};
 use cache_store::Engine;
 use cache_testkit::{CrashPlan, Fault, FaultBackend, MemoryBackend, Rule, Verb};
-use common::{body, disk, in_time, key, paused, peek, tiny};
 use std::sync::Arc;
+use store_testkit::{body, disk, in_time, key, paused, peek, tiny};
 use tokio::runtime::Handle;
 
 const EIO: i32 = 5;

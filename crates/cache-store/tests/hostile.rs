@@ -12,13 +12,10 @@
     reason = "a test may panic, print its seed and box nothing"
 )]
 
-mod common;
-
 use bytes::{Bytes, BytesMut};
 use cache_core::{Cache, DiskBackend, Durability, Error, InsertOptions, OpenMode, PurgeScope, SystemClock};
 use cache_store::Engine;
 use cache_testkit::{MemoryBackend, Rng, on_all_cores, tried};
-use common::{DIR, body, disk, from_env, in_time, key, paused, peek_stale, tiny};
 use siphasher::sip::SipHasher13;
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -28,6 +25,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
+use store_testkit::{DIR, body, disk, from_env, in_time, key, paused, peek_stale, tiny};
 use tokio::runtime::Handle;
 
 thread_local! {

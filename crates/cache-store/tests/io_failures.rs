@@ -14,17 +14,10 @@
     reason = "a test may panic, print its seed and box nothing"
 )]
 
-mod common;
-
-use cache_core::{Cache, CacheKey, Config, Durability, Error, InsertOptions, SystemClock};
+use cache_core::{ByteSize, Cache, CacheKey, Config, Durability, Error, InsertOptions, SystemClock};
 use cache_store::Engine;
 use cache_testkit::{
     CrashPlan, Fault, FaultBackend, Loss, MemoryBackend, Model, Rng, Rule, Verb, on_all_cores, tried,
-};
-use common::{
-    body, disk,
-    drive::{Action, Driver},
-    from_env, in_time, key, paused, peek_stale, tiny, workload,
 };
 use std::{
     sync::{
@@ -32,6 +25,11 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
+};
+use store_testkit::{
+    body, disk,
+    drive::{Action, Driver},
+    from_env, in_time, key, paused, peek_stale, tiny, workload,
 };
 use tokio::runtime::Handle;
 
@@ -57,15 +55,28 @@ struct Setting {
     workload: Vec<Action>,
 }
 
-fn setting(rng: &mut Rng) -> Setting {
-    let (config, keys) = (tiny(20), (0..KEYS).map(key).collect::<Vec<_>>());
-    let disk = disk();
-    let (first, workload) = (workload::random(rng, 30, KEYS), workload::random(rng, 60, KEYS));
+/// A small cache whose log turns over.
+fn random_setting(seed: u64) -> (u64, Setting) {
+    let mut rng = Rng::new(seed);
+    let (first, workload) = (workload::random(&mut rng, 30, KEYS), workload::random(&mut rng, 60, KEYS));
+    (seed, setting(tiny(20), &first, workload))
+}
+
+/// Room for some large bodies, in few segments: a sticky fault uses one up after the other.
+fn roomy() -> Config {
+    let mut config = tiny(4_000);
+    config.segment_size = Some(ByteSize::kib(256));
+    config
+}
+
+fn setting(config: Config, first: &[Action], workload: Vec<Action>) -> Setting {
+    let keys = (0..KEYS).map(key).collect::<Vec<_>>();
+    let (disk, inline) = (disk(), inline_of(&config));
     let model = paused().block_on(async {
         let engine = open(&FaultBackend::new(disk.clone()), &config).await.unwrap();
         let counted = disk.clone();
-        let mut driver = Driver::new(engine, keys.clone(), 512, move || counted.ops());
-        for action in &first {
+        let mut driver = Driver::new(engine, keys.clone(), inline, move || counted.ops());
+        for action in first {
             driver.act(action).await.unwrap();
         }
         driver.act(&Action::Flush).await.unwrap();
@@ -73,6 +84,11 @@ fn setting(rng: &mut Rng) -> Setting {
     });
     let moment = disk.ops();
     Setting { config, keys, model, disk: disk.kill(), moment, workload }
+}
+
+/// Longer bodies go out of line.
+fn inline_of(config: &Config) -> usize {
+    config.segment_bytes() as usize / 8
 }
 
 async fn open(backend: &Faulty, config: &Config) -> Result<Engine<Faulty>, Error> {
@@ -105,7 +121,9 @@ impl Setting {
                 }
             };
             let (counted, before) = (disk.clone(), self.moment);
-            let mut driver = Driver::new(engine, self.keys.clone(), 512, move || before + counted.ops());
+            let mut driver = Driver::new(engine, self.keys.clone(), inline_of(&self.config), move || {
+                before + counted.ops()
+            });
             driver.model = self.model.clone();
             for action in &self.workload {
                 let done = in_time(&format!("{action:?}"), driver.act(action)).await;
@@ -221,6 +239,9 @@ impl Drop for Context<'_> {
     }
 }
 
+/// What a file system says that knows no way past the page cache.
+const REFUSED: (&str, Fault) = ("EINVAL", Fault::Errno(22));
+
 /// Every way to fail.
 fn faults(every_errno: bool) -> Vec<(&'static str, Fault)> {
     let mut all = vec![
@@ -235,17 +256,27 @@ fn faults(every_errno: bool) -> Vec<(&'static str, Fault)> {
     all
 }
 
-fn every_failure_point(what: &str, verbs: Option<&[Verb]>) {
+fn every_failure_point_of_random_workloads(what: &str, verbs: Option<&[Verb]>) {
     let every_errno = from_env("DISK_CACHE_EVERY_ERRNO", 0) == 1;
     let (count, seed): (u64, u64) =
         (from_env("DISK_CACHE_FAULT_WORKLOADS", 1), from_env("DISK_CACHE_SEED", 1));
-    let begun = Instant::now();
-    let settings: Vec<_> = (seed..seed + count).map(|seed| (seed, setting(&mut Rng::new(seed)))).collect();
+    let settings: Vec<_> = (seed..seed + count).map(random_setting).collect();
+    every_failure_point(what, verbs, &settings, &faults(every_errno));
+}
+
+fn every_failure_point(
+    what: &str,
+    verbs: Option<&[Verb]>,
+    settings: &[(u64, Setting)],
+    faults: &[(&'static str, Fault)],
+) {
+    let (begun, count) = (Instant::now(), settings.len() as u64);
+    let seed = settings.first().map_or(0, |(seed, _)| *seed);
     let mut ways = Vec::new();
-    for (seed, setting) in &settings {
-        for (name, fault) in faults(every_errno) {
+    for (seed, setting) in settings {
+        for (name, fault) in faults {
             for sticky in [false, true] {
-                ways.push((*seed, setting, name, fault.clone(), sticky));
+                ways.push((*seed, setting, *name, fault.clone(), sticky));
             }
         }
     }
@@ -280,10 +311,21 @@ fn every_failure_point(what: &str, verbs: Option<&[Verb]>) {
 
 #[test]
 fn every_failed_write_is_told_and_brings_no_older_value_back_while_reads_go_on() {
-    every_failure_point("writes", Some(&WRITING));
+    every_failure_point_of_random_workloads("writes", Some(&WRITING));
 }
 
 #[test]
 fn every_failed_operation_is_told_and_brings_no_older_value_back() {
-    every_failure_point("all verbs", None);
+    every_failure_point_of_random_workloads("all verbs", None);
+}
+
+/// A refusal is no failure where the page cache will do: the body is stored all the same.
+#[test]
+fn every_failed_operation_on_bodies_past_the_page_cache_is_told_and_brings_no_older_value_back() {
+    let seed = from_env("DISK_CACHE_SEED", 1);
+    let first = [Action::Insert { key: 0, len: 1 << 20, level: Durability::Synced }];
+    let setting = setting(roomy(), &first, workload::past_the_page_cache());
+    let mut faults = faults(false);
+    faults.push(REFUSED);
+    every_failure_point("past the page cache", None, &[(seed, setting)], &faults);
 }

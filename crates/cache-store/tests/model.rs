@@ -9,8 +9,6 @@
     reason = "a test may panic, print its seed and box nothing"
 )]
 
-mod common;
-
 use backend_tokio::TokioBackend;
 use bytes::Bytes;
 use cache_core::{
@@ -19,7 +17,6 @@ use cache_core::{
 };
 use cache_store::Engine;
 use cache_testkit::{Loss, MemoryBackend, Model, Seen, Stored, on_all_cores, tried};
-use common::{DIR, body, disk, from_env, in_time, paused, peek_stale, tiny};
 use proptest::{
     prelude::*,
     test_runner::{Config as Cases, RngAlgorithm, TestRng, TestRunner},
@@ -29,6 +26,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant, UNIX_EPOCH},
 };
+use store_testkit::{DIR, body, disk, from_env, in_time, paused, peek_stale, tiny};
 use tokio::runtime::{Handle, Runtime};
 
 const KEYS: u8 = 12;

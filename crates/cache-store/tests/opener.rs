@@ -7,13 +7,11 @@
     reason = "a test may panic, print its seed and box nothing"
 )]
 
-mod common;
-
 use cache_core::{Cache, Error, RecoverySource, SystemClock};
 use cache_store::Engine;
 use cache_testkit::{Fault, FaultBackend, Gate, MemoryBackend, Rule, Verb};
-use common::{DIR, body, config, disk, key};
 use std::{path::Path, sync::Arc};
+use store_testkit::{DIR, body, config, disk, key};
 use tokio::{runtime::Handle, task::yield_now};
 
 async fn open(backend: &FaultBackend<MemoryBackend>) -> Engine<FaultBackend<MemoryBackend>> {

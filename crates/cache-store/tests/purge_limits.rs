@@ -7,10 +7,8 @@
     reason = "a test may panic, print its seed and box nothing"
 )]
 
-mod common;
-
 use cache_core::{ByteSize, Cache, Error, PurgeScope};
-use common::{body, config, disk, key, open_with, peek};
+use store_testkit::{body, config, disk, key, open_with, peek};
 
 /// Such a record was owed to the log, could never be placed, and every later write failed because of it.
 #[tokio::test]

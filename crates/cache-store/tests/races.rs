@@ -7,13 +7,11 @@
     reason = "a test may panic, print its seed and box nothing"
 )]
 
-mod common;
-
 use cache_core::{Cache, SystemClock};
 use cache_store::Engine;
 use cache_testkit::{Fault, FaultBackend, Gate, Rule, Verb};
-use common::{body, config, disk, in_time, key, paused};
 use std::{sync::Arc, time::Duration};
+use store_testkit::{body, config, disk, in_time, key, paused};
 use tokio::runtime::Handle;
 
 #[test]

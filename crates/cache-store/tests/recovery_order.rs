@@ -7,11 +7,9 @@
     reason = "a test may panic, print its seed and box nothing"
 )]
 
-mod common;
-
 use cache_core::{Cache, Durability, InsertOptions};
 use cache_testkit::{CrashPlan, MemoryOp};
-use common::{body, disk, in_time, key, open_with, paused, peek, tiny};
+use store_testkit::{body, disk, in_time, key, open_with, paused, peek, tiny};
 
 #[test]
 fn a_footer_that_a_killed_process_did_not_sync_is_renewed_before_later_segments_get_theirs() {

@@ -7,10 +7,8 @@
     reason = "a test may panic, print its seed and box nothing"
 )]
 
-mod common;
-
 use cache_core::{Cache, Durability, InsertOptions, RecoverySource};
-use common::{body, disk, key, open, peek};
+use store_testkit::{body, disk, key, open, peek};
 
 #[tokio::test]
 async fn an_insert_is_found_again_before_and_after_a_clean_close() {

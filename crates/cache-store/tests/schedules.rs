@@ -16,21 +16,19 @@
     reason = "a test may panic, print its seed and box nothing"
 )]
 
-mod common;
-
 use cache_core::{
     Cache, CacheKey, Durability, Error, Expiry, InsertOptions, Inserted, PurgeMode, PurgeScope, SystemClock,
 };
 use cache_store::Engine;
 use cache_testkit::{FaultBackend, MemoryBackend, Rng, Seen, on_all_cores, tried};
-use common::{
-    body, disk, from_env, in_time, key, paused, peek_stale, tiny,
-    turns::{Caller, Turns},
-};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
+};
+use store_testkit::{
+    body, disk, from_env, in_time, key, paused, peek_stale, tiny,
+    turns::{Caller, Turns},
 };
 use tokio::runtime::Handle;
 

@@ -7,13 +7,11 @@
     reason = "a test may panic, print its seed and box nothing"
 )]
 
-mod common;
-
 use cache_core::{DiskBackend, Error, OpenMode, SystemClock};
 use cache_store::Engine;
 use cache_testkit::MemoryBackend;
-use common::{disk, open_with, tiny};
 use std::{path::Path, sync::Arc};
+use store_testkit::{disk, open_with, tiny};
 use tokio::runtime::Handle;
 
 async fn refused(disk: &MemoryBackend) -> Error {

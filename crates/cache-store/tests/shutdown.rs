@@ -15,21 +15,19 @@
     reason = "a test may panic, print its seed and box nothing"
 )]
 
-mod common;
-
 use cache_core::{Cache, Durability, Error, GetOptions, Hit, InsertOptions, Inserted, SystemClock};
 use cache_store::Engine;
 use cache_testkit::{
     CrashPlan, FaultBackend, Loss, MemoryBackend, Model, Rng, Stored, Ticket, on_all_cores, tried,
 };
-use common::{
-    body, disk, from_env, in_time, key, paused, peek_stale, tiny,
-    turns::{Caller, Turns},
-};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
+};
+use store_testkit::{
+    body, disk, from_env, in_time, key, paused, peek_stale, tiny,
+    turns::{Caller, Turns},
 };
 use tokio::runtime::Handle;
 

@@ -7,8 +7,6 @@
     reason = "a test may panic, print its seed and box nothing"
 )]
 
-mod common;
-
 use bytes::Bytes;
 use cache_core::{
     ByteSize, Cache, CacheKey, Config, DiskBackend, Durability, Error, Follower, InsertOptions, Inserted,
@@ -16,8 +14,8 @@ use cache_core::{
 };
 use cache_store::{Engine, EntryWriter};
 use cache_testkit::{CrashPlan, Fault, FaultBackend, Gate, MemoryBackend, Rule, Verb};
-use common::{DIR, body, disk, in_time, key, open_with, paused, peek};
 use std::{path::Path, sync::Arc};
+use store_testkit::{DIR, body, disk, in_time, key, open_with, paused, peek};
 use tokio::runtime::Handle;
 
 /// Segments of 64 KiB, bodies over 8 KiB out of line, at most 1 MiB of a body.

@@ -7,13 +7,10 @@
     reason = "a test may panic, print its seed and box nothing"
 )]
 
-mod common;
-
 use backend_tokio::TokioBackend;
 use cache_core::{ByteSize, Cache, Config, Durability, Error, InsertOptions, SystemClock};
 use cache_store::Engine;
 use cache_testkit::{Fault, FaultBackend, Gate, MemoryBackend, Rng, Rule, Verb};
-use common::{body, config, disk, in_time, key, open, paused, tiny};
 use std::{
     future::poll_fn,
     sync::{
@@ -25,6 +22,7 @@ use std::{
     thread,
     time::Duration,
 };
+use store_testkit::{body, config, disk, in_time, key, open, paused, tiny};
 use tokio::{runtime::Handle, task::JoinSet};
 
 #[test]
@@ -199,6 +197,34 @@ fn a_large_body_waits_for_others_that_are_being_written() {
             in_time("an insert", done).await.unwrap().unwrap();
         }
         assert!(engine.get(&key(101)).await.unwrap().is_some());
+        in_time("a close", engine.close()).await.unwrap();
+    });
+}
+
+/// For as long as one caller did not poll its insert, whoever waited for room beside it waited too.
+#[test]
+fn a_large_body_does_not_wait_for_ever_for_one_that_nobody_polls() {
+    paused().block_on(async {
+        let faults = FaultBackend::new(disk());
+        let clock = Arc::new(SystemClock);
+        let engine = Engine::open(tiny(64), clock, faults.clone(), Handle::current()).await.unwrap();
+        for n in 0..30 {
+            in_time("an insert", engine.insert(&key(n), body(n, 1, 8000))).await.unwrap();
+        }
+        let gate = Gate::new();
+        let writes = Rule::new(Fault::HoldBefore(gate.clone())).verbs([Verb::Write]).path("/cache/objects");
+        faults.plant(writes.from_then_on());
+        let first = key(100);
+        let mut parked = Box::pin(engine.insert(&first, body(100, 1, 80_000)));
+        tokio::select! {
+            done = &mut parked => panic!("it was not to be written yet: {done:?}"),
+            () = gate.arrived() => {}
+        }
+        let second = in_time("a refusal", engine.insert(&key(101), body(101, 1, 80_000))).await;
+        assert!(matches!(second, Err(Error::StorageFull { .. })), "{second:?}");
+        gate.open();
+        in_time("the first", parked).await.unwrap();
+        in_time("an insert", engine.insert(&key(101), body(101, 1, 80_000))).await.unwrap();
         in_time("a close", engine.close()).await.unwrap();
     });
 }

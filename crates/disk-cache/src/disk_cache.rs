@@ -3,9 +3,9 @@
 use crate::{Builder, keeping_open::KeepingOpen, platform::Platform, runtime::OwnRuntime};
 use bytes::Bytes;
 use cache_core::{
-    BoxError, Cache, CacheKey, Durability, EntryId, EntryWriter, Expiry, Fetched, Fill, Follower, GetOptions,
-    Hit, InsertOptions, Inserted, NamespaceStats, PurgeMode, PurgeScope, RecoveryReport, Result, Stats,
-    Target,
+    BoxError, Cache, CacheKey, Durability, DynCache, EntryId, EntryWriter, Expiry, Fetched, Fill, Follower,
+    GetOptions, Hit, InsertOptions, Inserted, NamespaceStats, PurgeMode, PurgeScope, RecoveryReport, Result,
+    Stats, Target,
 };
 use cache_store::Engine;
 use std::{path::PathBuf, sync::Arc};
@@ -281,6 +281,13 @@ impl DiskCache {
     /// What the open found.
     pub fn recovery_report(&self) -> &RecoveryReport {
         self.inner.engine.recovery_report()
+    }
+}
+
+/// For code that takes any cache.
+impl From<DiskCache> for Arc<dyn DynCache> {
+    fn from(cache: DiskCache) -> Self {
+        Arc::new(cache) as Self
     }
 }
 

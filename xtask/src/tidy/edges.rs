@@ -11,6 +11,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("backend-tokio", &["cache-core"]),
     ("backend-uring", &["cache-core", "backend-tokio"]),
     ("cache-testkit", &["cache-core"]),
+    ("store-testkit", &["cache-core", "cache-store", "cache-testkit"]),
     ("disk-cache", &["cache-core", "cache-store", "backend-tokio", "backend-uring"]),
     ("xtask", &[]),
     (

@@ -9,6 +9,9 @@ use std::{pin::pin, time::Duration};
 /// How long a body waits for readers to let go of evicted ones, once nothing else can give it room. Most have read to their end
 /// by then, and nothing is evicted for those that are slow.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How often it waits so long once more beside other bodies that are being written: they have an end, at which they can be
+/// evicted, but a caller that polls its insert no more, or a device that has stopped, puts that off for ever.
+const MORE: u32 = 100;
 
 /// Counts bytes as wanted until dropped.
 struct Wanted<'a>(&'a AtomicU64, u64);
@@ -66,7 +69,7 @@ impl<B: DiskBackend> Shared<B> {
             return Err(full("the file system has less free space than min_free_space"));
         }
         let mut starved = self.objects.starved.load(Ordering::Acquire);
-        let (mut wanted, mut patience) = (None, None);
+        let (mut wanted, mut patience, mut more) = (None, None, MORE);
         loop {
             let mut freed = pin!(self.space.freed.notified());
             freed.as_mut().enable();
@@ -79,7 +82,7 @@ impl<B: DiskBackend> Shared<B> {
             if self.index.live_bytes() > self.live_limit_beside(beside) {
                 self.evict_down_to(self.live_limit_beside(beside));
                 starved = self.objects.starved.load(Ordering::Acquire);
-                patience = None;
+                (patience, more) = (None, MORE);
             }
             // The next segment and reclaim keep their room.
             let spare = self.log.lock().spare.is_some();
@@ -92,10 +95,9 @@ impl<B: DiskBackend> Shared<B> {
             }
             if wanted.is_some() && self.objects.starved.load(Ordering::Acquire) != starved {
                 let runs_out = patience.get_or_insert_with(|| Box::pin(self.sleep(PATIENCE)));
-                // Bodies that are being written have an end, at which they can be evicted.
                 let comes = self.objects.unpublished.load(Ordering::Acquire) > 0;
-                if runs_out.is_elapsed() && comes {
-                    patience = Some(Box::pin(self.sleep(PATIENCE)));
+                if runs_out.is_elapsed() && comes && more > 0 {
+                    (patience, more) = (Some(Box::pin(self.sleep(PATIENCE))), more - 1);
                 } else if runs_out.is_elapsed() {
                     return Err(full("what occupies the quota is held by readers or writers"));
                 }

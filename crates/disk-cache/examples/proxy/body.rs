@@ -9,6 +9,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
+use tokio::task::yield_now;
 
 /// Whatever ends a body early.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -43,14 +44,20 @@ pub(crate) fn from_reader(first: Bytes, reader: BodyReader) -> Body {
 /// What a reader of a body in flight gets from where it is to `end`. The last piece of a body whose length is known waits
 /// until the body is whole and stored: a client that asks again finds it, and none is given a whole body that is not.
 pub(crate) fn following(reader: BodyReader, end: Option<u64>, last: bool) -> Body {
-    let pieces = stream::unfold(Some(reader), move |reader| async move {
-        let mut reader = reader?;
+    let begin = reader.position();
+    let pieces = stream::unfold(Some((reader, begin)), move |state| async move {
+        let (mut reader, before) = state?;
+        let at = reader.position();
+        if before == begin && at > begin {
+            // All who wait get their first piece before anybody gets a second one.
+            yield_now().await;
+        }
         let piece = match reader.next().await {
             Ok(piece) => piece?,
             Err(error) => return Some((Err(BoxError::from(error)), None)),
         };
         if end != Some(reader.position()) {
-            return Some((Ok(piece), Some(reader)));
+            return Some((Ok(piece), Some((reader, at))));
         }
         if !last {
             return Some((Ok(piece), None));

@@ -10,46 +10,33 @@ use cache_core::{
 };
 use cache_store::{Engine, Fill};
 use cache_testkit::{Loss, Model, Stored};
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 use tokio::sync::oneshot;
 
 /// One step of a workload.
 #[derive(Clone, Debug)]
-pub(crate) enum Action {
-    Insert {
-        key: usize,
-        len: usize,
-        level: Durability,
-    },
+#[expect(
+    missing_docs,
+    reason = "the fields are what the verbs take: a key's number, a body's length, a durability"
+)]
+pub enum Action {
+    /// An insert of a whole body.
+    Insert { key: usize, len: usize, level: Durability },
     /// An insert in pieces.
-    Stream {
-        key: usize,
-        len: usize,
-        level: Durability,
-    },
+    Stream { key: usize, len: usize, level: Durability },
     /// A stream that is overtaken by what is said about its key while it is written, or, where it is that of a fetch, before
     /// its first byte is there: it must publish nothing, before and after any crash. The first of these actions is about the
     /// key and durable.
-    Overtaken {
-        key: usize,
-        len: usize,
-        fetch: bool,
-        by: Vec<Action>,
-    },
-    Remove {
-        key: usize,
-        level: Durability,
-    },
-    Purge {
-        scope: PurgeScope,
-        mode: PurgeMode,
-    },
-    UpdateMeta {
-        key: usize,
-    },
-    Expire {
-        key: usize,
-    },
+    Overtaken { key: usize, len: usize, fetch: bool, by: Vec<Action> },
+    /// A remove.
+    Remove { key: usize, level: Durability },
+    /// A purge.
+    Purge { scope: PurgeScope, mode: PurgeMode },
+    /// A new meta.
+    UpdateMeta { key: usize },
+    /// An expire.
+    Expire { key: usize },
+    /// A flush.
     Flush,
     /// Lets background work come to rest.
     Rest,
@@ -58,10 +45,13 @@ pub(crate) enum Action {
 }
 
 /// An engine, the model of it, and the names they share.
-pub(crate) struct Driver<B: DiskBackend> {
-    pub(crate) engine: Engine<B>,
-    pub(crate) model: Model,
-    pub(crate) keys: Vec<CacheKey>,
+pub struct Driver<B: DiskBackend> {
+    /// What is driven.
+    pub engine: Engine<B>,
+    /// What it should do.
+    pub model: Model,
+    /// The keys that actions name by number.
+    pub keys: Vec<CacheKey>,
     /// The moment, as the backend counts.
     now: Box<dyn Fn() -> u64>,
     serial: u64,
@@ -70,7 +60,8 @@ pub(crate) struct Driver<B: DiskBackend> {
 }
 
 impl<B: DiskBackend> Driver<B> {
-    pub(crate) fn new(
+    /// Drives an engine whose bodies longer than `inline` are out of line; `now` tells the moment.
+    pub fn new(
         engine: Engine<B>,
         keys: Vec<CacheKey>,
         inline: usize,
@@ -79,12 +70,26 @@ impl<B: DiskBackend> Driver<B> {
         Self { engine, model: Model::new(), keys, now: Box::new(now), serial: 0, inline }
     }
 
-    pub(crate) fn now(&self) -> u64 {
+    /// The moment, as the backend counts.
+    pub fn now(&self) -> u64 {
         (self.now)()
     }
 
     /// Performs one action. An error is entered as a failure and handed back.
-    pub(crate) async fn act(&mut self, action: &Action) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// Those of the verb.
+    ///
+    /// # Panics
+    /// Where the engine says what it must not say.
+    pub fn act<'a>(
+        &'a mut self,
+        action: &'a Action,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>> {
+        Box::pin(self.perform(action))
+    }
+
+    async fn perform(&mut self, action: &Action) -> Result<(), Error> {
         let begun = self.now();
         self.serial += 1;
         let (ticket, done, level) = match action {
@@ -222,7 +227,13 @@ impl<B: DiskBackend> Driver<B> {
     }
 
     /// Looks at every key: in this process nothing but the newest may be there.
-    pub(crate) async fn look(&mut self, lossy: impl Fn() -> bool) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// Those of the gets.
+    ///
+    /// # Panics
+    /// Where something else is there, or the engine's counts do not add up.
+    pub async fn look(&mut self, lossy: impl Fn() -> bool) -> Result<(), Error> {
         for key in &self.keys {
             let seen = peek_stale(&self.engine, key).await?;
             let stats = self.engine.stats();

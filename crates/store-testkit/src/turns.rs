@@ -24,17 +24,17 @@ const HELD: [Verb; 8] = [
 ];
 
 /// A caller's work.
-pub(crate) type Caller = Pin<Box<dyn Future<Output = ()>>>;
+pub type Caller = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The gates of a backend.
-pub(crate) struct Turns {
+pub struct Turns {
     faults: FaultBackend<MemoryBackend>,
     gates: [Gate; HELD.len()],
 }
 
 impl Turns {
     /// Holds every operation from now on.
-    pub(crate) fn hold(faults: &FaultBackend<MemoryBackend>) -> Self {
+    pub fn hold(faults: &FaultBackend<MemoryBackend>) -> Self {
         let gates = HELD.map(|verb| {
             let gate = Gate::new();
             faults.plant(Rule::new(Fault::HoldBefore(gate.clone())).verbs([verb]).from_then_on());
@@ -47,7 +47,7 @@ impl Turns {
     ///
     /// # Panics
     /// Where they come to no end.
-    pub(crate) async fn give(&self, rng: &mut Rng, mut callers: Vec<Caller>) {
+    pub async fn give(&self, rng: &mut Rng, mut callers: Vec<Caller>) {
         let mut turns = 0u64;
         while !callers.is_empty() {
             turns += 1;
@@ -70,7 +70,7 @@ impl Turns {
     }
 
     /// Holds nothing any more.
-    pub(crate) fn end(self) {
+    pub fn end(self) {
         for gate in &self.gates {
             gate.open();
         }

@@ -6,7 +6,7 @@ use cache_core::{Durability, PurgeMode, PurgeScope};
 use cache_testkit::Rng;
 
 /// All verbs on a few keys, of which two have large bodies now and then, so that everything fits into a small cache.
-pub(crate) fn random(rng: &mut Rng, len: usize, keys: u64) -> Vec<Action> {
+pub fn random(rng: &mut Rng, len: usize, keys: u64) -> Vec<Action> {
     (0..len).map(|_| action(rng, keys)).collect()
 }
 
@@ -46,8 +46,23 @@ fn action(rng: &mut Rng, keys: u64) -> Action {
     }
 }
 
+/// Two keys whose bodies are written past the page cache, one of them replaced and one removed.
+pub fn past_the_page_cache() -> Vec<Action> {
+    const BLOCK: usize = 1 << 20;
+    let insert = |key, len, level| Action::Insert { key, len, level };
+    vec![
+        insert(0, BLOCK + 5_000, Durability::Synced),
+        insert(1, BLOCK, Durability::Buffered),
+        insert(0, 2 * BLOCK - 1, Durability::Buffered),
+        Action::Flush,
+        Action::Remove { key: 0, level: Durability::Synced },
+        insert(1, BLOCK + 1, Durability::Synced),
+        insert(0, 300, Durability::Buffered),
+    ]
+}
+
 /// All that keeps a stream of the key out, durably.
-pub(crate) fn overtakers(key: usize) -> Vec<Action> {
+pub fn overtakers(key: usize) -> Vec<Action> {
     let namespace = Bytes::from_static(b"ns");
     let seen = if key.is_multiple_of(3) { "label" } else { "path" };
     let prefix = format!("{seen}-{key}").into();

@@ -1,28 +1,29 @@
-//! What the engine's tests share.
+//! What the engine's tests share: caches in memory that are cheap to open, a driver beside the model, an order of all steps.
+//!
+//! **Invariant**: the engine is compiled here for the backends that most tests use, once ([`erased`]); a test binary links it.
 #![allow(
     clippy::unwrap_used,
-    clippy::print_stdout,
     clippy::large_futures,
     clippy::match_wild_err_arm,
-    reason = "a test may panic, print its seed and box nothing"
+    reason = "a test may panic, and box nothing"
 )]
-#![allow(dead_code, reason = "each test file uses its own part")]
 
-pub(crate) mod drive;
-pub(crate) mod turns;
-pub(crate) mod workload;
+pub mod drive;
+pub mod turns;
+pub mod workload;
 
 use bytes::Bytes;
-use cache_core::{ByteSize, Cache, CacheKey, Config, GetOptions, Result, SystemClock};
+use cache_core::{BoxFuture, ByteSize, Cache, CacheKey, Config, DynCache, GetOptions, Result, SystemClock};
 use cache_store::Engine;
-use cache_testkit::{MemoryBackend, Seen};
+use cache_testkit::{FaultBackend, MemoryBackend, Seen};
 use std::{str::FromStr, sync::Arc};
 use tokio::runtime::Handle;
 
-pub(crate) const DIR: &str = "/cache";
+/// Where the caches are.
+pub const DIR: &str = "/cache";
 
 /// A small cache: segments of 16 KiB, bodies over 2 KiB out of line.
-pub(crate) fn config() -> Config {
+pub fn config() -> Config {
     let mut config = Config::new(DIR, ByteSize::kib(256));
     config.segment_size = Some(ByteSize::kib(16));
     config.write_buffer = ByteSize::kib(64);
@@ -30,37 +31,62 @@ pub(crate) fn config() -> Config {
     config
 }
 
-pub(crate) async fn open(backend: &MemoryBackend) -> Engine<MemoryBackend> {
+/// Opens a small cache.
+///
+/// # Panics
+/// Where it does not open.
+pub async fn open(backend: &MemoryBackend) -> Engine<MemoryBackend> {
     open_with(backend, config()).await
 }
 
-pub(crate) async fn open_with(backend: &MemoryBackend, config: Config) -> Engine<MemoryBackend> {
+/// Opens a cache.
+///
+/// # Panics
+/// Where it does not open.
+pub async fn open_with(backend: &MemoryBackend, config: Config) -> Engine<MemoryBackend> {
     let clock = Arc::new(SystemClock);
     Engine::open(config, clock, backend.clone(), Handle::current()).await.unwrap()
 }
 
-pub(crate) fn disk() -> MemoryBackend {
+/// Caches in memory, without and with planted faults, opened and without their types.
+pub fn erased(config: &Config) -> [BoxFuture<'static, Result<Arc<dyn DynCache>>>; 2] {
+    let (config, other, clock) = (config.clone(), config.clone(), Arc::new(SystemClock));
+    let (here, backend) = (Handle::current(), disk());
+    let plain = Engine::open(config, clock.clone(), backend.clone(), here.clone());
+    let faulty = Engine::open(other, clock, FaultBackend::new(backend), here);
+    [
+        Box::pin(async { Ok(Arc::new(plain.await?) as Arc<dyn DynCache>) }),
+        Box::pin(async { Ok(Arc::new(faulty.await?) as Arc<dyn DynCache>) }),
+    ]
+}
+
+/// Files in memory.
+pub fn disk() -> MemoryBackend {
     MemoryBackend::with_dir("/")
 }
 
-pub(crate) fn key(n: u64) -> CacheKey {
+/// The key of that number.
+pub fn key(n: u64) -> CacheKey {
     CacheKey::new("ns", format!("path-{n}"))
 }
 
 /// A body that tells its key and version in every 16 bytes.
-pub(crate) fn body(n: u64, version: u64, len: usize) -> Bytes {
+pub fn body(n: u64, version: u64, len: usize) -> Bytes {
     let pattern = [n.to_le_bytes(), version.to_le_bytes()].concat();
     pattern.iter().copied().cycle().take(len).collect::<Vec<u8>>().into()
 }
 
 /// The body under a key, without counting as a use.
-pub(crate) async fn peek(engine: &impl Cache, key: &CacheKey) -> Option<Bytes> {
+///
+/// # Panics
+/// Where it cannot be read.
+pub async fn peek(engine: &impl Cache, key: &CacheKey) -> Option<Bytes> {
     let hit = engine.get_with(key, GetOptions::new().peek(true)).await.unwrap()?;
     Some(hit.bytes().await.unwrap())
 }
 
 /// A cache of segments of 4 KiB, bodies over 512 bytes out of line: cheap to open, and its log turns over soon.
-pub(crate) fn tiny(segments: u64) -> Config {
+pub fn tiny(segments: u64) -> Config {
     let mut config = Config::new(DIR, ByteSize::kib(4 * segments));
     config.segment_size = Some(ByteSize::kib(4));
     config.write_buffer = ByteSize::kib(8);
@@ -71,7 +97,10 @@ pub(crate) fn tiny(segments: u64) -> Config {
 }
 
 /// A look that leaves no trace, stale entries allowed.
-pub(crate) async fn peek_stale(engine: &impl Cache, key: &CacheKey) -> Result<Option<Seen>> {
+///
+/// # Errors
+/// Those of the get.
+pub async fn peek_stale(engine: &impl Cache, key: &CacheKey) -> Result<Option<Seen>> {
     let options = GetOptions::new().peek(true).allow_stale(true);
     let Some(hit) = engine.get_with(key, options).await? else { return Ok(None) };
     let body = hit.bytes().await?;
@@ -79,18 +108,24 @@ pub(crate) async fn peek_stale(engine: &impl Cache, key: &CacheKey) -> Result<Op
 }
 
 /// A number from the environment, for runs longer than the default.
-pub(crate) fn from_env<T: FromStr>(name: &str, default: T) -> T {
+pub fn from_env<T: FromStr>(name: &str, default: T) -> T {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 /// A runtime of one thread whose time stands still while there is work, and jumps to the next timer when there is none: a
 /// wait for ever shows as a timeout at once.
-pub(crate) fn paused() -> tokio::runtime::Runtime {
+///
+/// # Panics
+/// Where there is none to be had.
+pub fn paused() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
-/// Fails where a future would wait for ever.
-pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+/// Waits.
+///
+/// # Panics
+/// Where the future would wait for ever.
+pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(std::time::Duration::from_secs(3600), future).await {
         Ok(value) => value,
         Err(_) => panic!("{what} waits for ever"),
