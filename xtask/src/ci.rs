@@ -22,6 +22,9 @@ pub(crate) struct Options {
     /// Begin no step once so many minutes are gone: what is left out is named
     #[arg(long, value_name = "N")]
     begin_within: Option<u64>,
+    /// Faults, counted costs and the packages outside the workspace as well: what lands has passed these too
+    #[arg(long)]
+    all: bool,
     /// Leave the suite in a container out, and say so
     #[arg(long)]
     no_docker: bool,
@@ -31,8 +34,8 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    fn wants(&self, name: &str) -> bool {
-        self.only.as_deref().is_none_or(|only| only == name)
+    fn wants(&self, step: &Step) -> bool {
+        self.only.as_deref().map_or(self.all || !step.more, |only| only == step.name)
     }
 
     /// Why a step is left out that would begin after so long.
@@ -52,6 +55,18 @@ struct Step {
     name: &'static str,
     command: &'static str,
     run: fn(&'static str) -> Ran,
+    /// For `--all` alone.
+    more: bool,
+}
+
+impl Step {
+    const fn new(name: &'static str, command: &'static str, run: fn(&'static str) -> Ran) -> Self {
+        Self { name, command, run, more: false }
+    }
+
+    const fn more(self) -> Self {
+        Self { more: true, ..self }
+    }
 }
 
 /// The step that `--no-docker` leaves out.
@@ -59,33 +74,21 @@ const DOCKER: &str = "Linux in Docker";
 
 /// The README's test command comes first: it is what a newcomer types. CONTRIBUTING.md lists these commands.
 const STEPS: &[Step] = &[
-    Step { name: "tests", command: "cargo test", run: plainly },
-    Step { name: "format", command: "cargo fmt --all --check", run: plainly },
-    Step { name: "clippy", command: "cargo clippy --workspace --all-targets -- -D warnings", run: plainly },
-    Step { name: "docs", command: "cargo doc --no-deps --document-private-items", run: plainly },
-    Step {
-        name: "without io_uring",
-        command: "cargo check -p disk-cache --no-default-features --all-targets",
-        run: plainly,
-    },
-    Step { name: "tidy", command: "cargo xtask tidy", run: |_| tidy::run().map(Outcome::Done) },
-    Step { name: "test plan", command: "cargo xtask test-plan", run: |_| plan::run().map(Outcome::Done) },
-    Step {
-        name: "faults",
-        command: "cargo xtask faults --ci",
-        run: |_| faults::run(&[], faults::Scale::Fiftieth, 1),
-    },
-    Step { name: "costs", command: "cargo xtask bench --check", run: |_| bench::check(false) },
-    Step { name: "lowest Rust", command: "cargo xtask lowest-rust", run: |_| lowest::run() },
-    Step { name: "adapters", command: "cargo xtask adapters", run: |_| adapters::run(None) },
-    Step {
-        name: "dependencies",
-        command: "cargo deny check bans licenses sources",
-        run: |_| deny::dependencies(),
-    },
-    Step { name: "advisories", command: "cargo deny check advisories", run: |_| deny::advisories() },
-    Step { name: "other platforms", command: "cargo xtask check-targets", run: |_| targets::run_all() },
-    Step { name: DOCKER, command: "cargo xtask test-linux --io-uring both", run: linux },
+    Step::new("tests", "cargo test", plainly),
+    Step::new("format", "cargo fmt --all --check", plainly),
+    Step::new("clippy", "cargo clippy --workspace --all-targets -- -D warnings", plainly),
+    Step::new("docs", "cargo doc --no-deps --document-private-items", plainly),
+    Step::new("without io_uring", "cargo check -p disk-cache --no-default-features --all-targets", plainly),
+    Step::new("tidy", "cargo xtask tidy", |_| tidy::run().map(Outcome::Done)),
+    Step::new("test plan", "cargo xtask test-plan", |_| plan::run().map(Outcome::Done)),
+    Step::new("lowest Rust", "cargo xtask lowest-rust", |_| lowest::run()),
+    Step::new("dependencies", "cargo deny check bans licenses sources", |_| deny::dependencies()),
+    Step::new("advisories", "cargo deny check advisories", |_| deny::advisories()),
+    Step::new("faults", "cargo xtask faults --ci", |_| faults::run(&[], faults::Scale::Fiftieth, 1)).more(),
+    Step::new("costs", "cargo xtask bench --check", |_| bench::check(false)).more(),
+    Step::new("adapters", "cargo xtask adapters", |_| adapters::run(None)).more(),
+    Step::new("other platforms", "cargo xtask check-targets", |_| targets::run_all()),
+    Step::new(DOCKER, "cargo xtask test-linux --io-uring both", linux),
 ];
 
 /// The runs that `--budget-minutes` adds.
@@ -110,13 +113,14 @@ pub(crate) fn commands() -> impl Iterator<Item = &'static str> {
 /// The names of the steps that failed.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     let (mut table, begun) = (Vec::new(), Instant::now());
-    for step in STEPS.iter().filter(|step| options.wants(step.name)) {
+    for step in STEPS.iter().filter(|step| options.wants(step)) {
         let left_out = options.leaves_out(step, begun.elapsed());
         let run = || left_out.map_or_else(|| (step.run)(step.command), |why| Ok(Outcome::Skipped(why)));
         table.push(timed(step.name, step.command, run));
         interrupt::check()?;
     }
-    let minutes = options.budget_minutes.filter(|_| options.wants(LONGER_NAME));
+    let minutes =
+        options.budget_minutes.filter(|_| options.only.as_deref().is_none_or(|only| only == LONGER_NAME));
     for (test, scale) in LONGER.iter().filter(|_| minutes.is_some()) {
         table.push(timed(LONGER_NAME, test, || {
             process::run(&mut longer(test, scale, minutes.unwrap_or(1))).map(Outcome::from)
@@ -237,6 +241,15 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_lands_has_passed_every_step_and_one_alone_is_run_whatever_else_is_asked() {
+        let count = |options: &Options| STEPS.iter().filter(|step| options.wants(step)).count();
+        let all = Options { all: true, ..Options::default() };
+        assert_eq!(count(&all), STEPS.len());
+        assert_eq!(count(&Options::default()), STEPS.len() - 3);
+        assert_eq!(count(&Options { only: Some("faults".to_owned()), ..Options::default() }), 1);
     }
 
     #[test]

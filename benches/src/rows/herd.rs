@@ -24,9 +24,6 @@ const CLIENTS: usize = 1000;
 /// Rough: as many as a machine has room for beside everything else.
 const QUICK_CLIENTS: usize = 100;
 const LEN: usize = 50_000_000;
-const A_THOUSAND_SENDS: &str = "all are woken at once, and each first piece is sent by the proxy and taken by its client on processors that they \
-     share with the other 999: the median stands with the row, and what the last of them waits for is the others' pieces \
-     (`cargo xtask bench thundering-herd`)";
 const CAPACITY: ByteSize = ByteSize::gib(1);
 /// How long the origin thinks: the whole herd has asked by then.
 const THINKING: Duration = Duration::from_millis(500);
@@ -59,7 +56,6 @@ pub fn run(bench: &Bench) -> Result<Vec<Outcome>> {
             candidate
                 .within(ASKED, Bound::AtMost(1.0))
                 .within(LAG, Bound::AtMost(50.0))
-                .because(A_THOUSAND_SENDS)
                 .within(GROWTH, Bound::AtMost(256.0))
         } else {
             candidate.shows(ASKED).shows(LAG).shows(GROWTH)

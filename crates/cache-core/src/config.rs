@@ -14,8 +14,8 @@ pub struct Config {
     pub dir: PathBuf,
     /// Bytes on disk, a hard limit.
     pub capacity: ByteSize,
-    /// Length of a log segment; `None` derives it: about 512 segments of 1 MiB to 1 GiB each, at least 8. A directory
-    /// keeps the size it was made with.
+    /// Length of a log segment; `None` derives it: about 512 segments of 4 MiB to 1 GiB each, in a cache of less than 2 GiB
+    /// fewer or shorter ones, down to 1 MiB, and at least 8. A directory keeps the size it was made with.
     #[serde(default)]
     pub segment_size: Option<ByteSize>,
     /// Which backend to use.
@@ -87,8 +87,9 @@ impl Config {
     pub fn segment_bytes(&self) -> u64 {
         self.segment_size.map_or_else(
             || {
-                let about = (self.capacity.bytes() / 512).next_power_of_two();
-                about.clamp(1 << 20, 1 << 30)
+                let of = |count: u64| (self.capacity.bytes() / count).next_power_of_two();
+                // Each segment costs a file, three syncs and an unlink, however short it is.
+                of(512).max(of(128).min(4 << 20)).clamp(1 << 20, 1 << 30)
             },
             ByteSize::bytes,
         )
@@ -238,9 +239,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_derived_segment_size_gives_about_512_segments_within_its_bounds() {
+    fn the_derived_segment_size_gives_about_512_segments_within_its_bounds_and_fewer_where_they_were_short() {
         let of = |c| Config::new("d", c).segment_bytes();
         assert_eq!(of(ByteSize::mib(8)), 1 << 20);
+        assert_eq!(of(ByteSize::mib(128)), 1 << 20);
+        assert_eq!(of(ByteSize::mib(200)), 2 << 20);
+        assert_eq!(of(ByteSize::gib(1)), 4 << 20);
+        assert_eq!(of(ByteSize::gib(2)), 4 << 20);
         assert_eq!(of(ByteSize::gib(10)), 32 << 20);
         assert_eq!(of(ByteSize::gib(4096)), 1 << 30);
     }
