@@ -169,20 +169,26 @@ fn a_clear_gives_back_the_segment_that_is_just_getting_its_footer() {
     });
 }
 
+/// A cache that is full of entries, and the gate at which large bodies wait to be written.
+async fn full_and_holding_large_bodies() -> (Engine<FaultBackend<MemoryBackend>>, Gate) {
+    let faults = FaultBackend::new(disk());
+    let clock = Arc::new(SystemClock);
+    let engine = Engine::open(tiny(64), clock, faults.clone(), Handle::current()).await.unwrap();
+    for n in 0..30 {
+        in_time("an insert", engine.insert(&key(n), body(n, 1, 8000))).await.unwrap();
+    }
+    let gate = Gate::new();
+    let writes = Rule::new(Fault::HoldBefore(gate.clone())).verbs([Verb::Write]).path("/cache/objects");
+    faults.plant(writes.from_then_on());
+    (engine, gate)
+}
+
 /// Beside others that were being written it was refused after a tenth of a second, although there was room as soon as those were
 /// entries, which can be evicted.
 #[test]
 fn a_large_body_waits_for_others_that_are_being_written() {
     paused().block_on(async {
-        let faults = FaultBackend::new(disk());
-        let clock = Arc::new(SystemClock);
-        let engine = Engine::open(tiny(64), clock, faults.clone(), Handle::current()).await.unwrap();
-        for n in 0..30 {
-            in_time("an insert", engine.insert(&key(n), body(n, 1, 8000))).await.unwrap();
-        }
-        let gate = Gate::new();
-        let writes = Rule::new(Fault::HoldBefore(gate.clone())).verbs([Verb::Write]).path("/cache/objects");
-        faults.plant(writes.from_then_on());
+        let (engine, gate) = full_and_holding_large_bodies().await;
         let insert = |n| {
             let engine = engine.clone();
             tokio::spawn(async move { engine.insert(&key(n), body(n, 1, 80_000)).await })
@@ -205,15 +211,7 @@ fn a_large_body_waits_for_others_that_are_being_written() {
 #[test]
 fn a_large_body_does_not_wait_for_ever_for_one_that_nobody_polls() {
     paused().block_on(async {
-        let faults = FaultBackend::new(disk());
-        let clock = Arc::new(SystemClock);
-        let engine = Engine::open(tiny(64), clock, faults.clone(), Handle::current()).await.unwrap();
-        for n in 0..30 {
-            in_time("an insert", engine.insert(&key(n), body(n, 1, 8000))).await.unwrap();
-        }
-        let gate = Gate::new();
-        let writes = Rule::new(Fault::HoldBefore(gate.clone())).verbs([Verb::Write]).path("/cache/objects");
-        faults.plant(writes.from_then_on());
+        let (engine, gate) = full_and_holding_large_bodies().await;
         let first = key(100);
         let mut parked = Box::pin(engine.insert(&first, body(100, 1, 80_000)));
         tokio::select! {
