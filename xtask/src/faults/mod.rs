@@ -16,8 +16,25 @@ pub(crate) use saboteurs::run as saboteurs;
 
 use crate::{interrupt, outcome::Ran};
 use row::{Row, Tried};
-use std::time::Instant;
+use std::{
+    slice::Iter,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Instant,
+};
 use table::ROWS;
+
+/// Rows at full counts that run at the same time: some wait for devices, others for processors.
+const LANES: usize = 2;
+
+/// What became of the rows.
+#[derive(Default)]
+struct Verdicts {
+    failed: Vec<&'static str>,
+    skipped: Vec<&'static str>,
+    /// Why no more rows are begun.
+    stopped: Option<String>,
+}
 
 /// Runs the rows of these names, all without a name, and prints a line for each.
 ///
@@ -27,17 +44,17 @@ pub(crate) fn run(names: &[String], scale: Scale, seed: u64) -> Ran {
     let rows = chosen(names)?;
     println!("seed {seed}, {}; the output of each row: target/faults/ROW.log\n", scale.name());
     println!("{:<16} {:<8} {:>8} {:>10}  tried", "row", "result", "seconds", "violations");
-    let (mut failed, mut skipped, begun) = (Vec::new(), Vec::new(), Instant::now());
-    for row in &rows {
-        let began = Instant::now();
-        let tried = row.run(scale, seed)?;
-        interrupt::check()?;
-        print(row, &tried, began.elapsed().as_secs_f64());
-        match tried.result() {
-            "FAILED" => failed.push(row.name),
-            "ok" => {}
-            _ => skipped.push(row.name),
+    let begun = Instant::now();
+    let (queue, verdicts) = (Mutex::new(rows.iter()), Mutex::new(Verdicts::default()));
+    let lanes = if scale == Scale::Full { LANES } else { 1 };
+    thread::scope(|scope| {
+        for _ in 0..lanes {
+            scope.spawn(|| run_lane(&queue, &verdicts, scale, seed));
         }
+    });
+    let Verdicts { failed, skipped, stopped } = verdicts.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(why) = stopped {
+        return Err(why);
     }
     println!("{:<16} {:<8} {:>8.1}", "all", "", begun.elapsed().as_secs_f64());
     if !skipped.is_empty() {
@@ -47,6 +64,33 @@ pub(crate) fn run(names: &[String], scale: Scale, seed: u64) -> Ran {
         Ok(crate::outcome::Outcome::Done(format!("{} rows, seed {seed}", rows.len())))
     } else {
         Err(format!("failed: {}", failed.join(", ")))
+    }
+}
+
+/// Takes one row after the other until there is none.
+fn run_lane(queue: &Mutex<Iter<'_, &'static Row>>, verdicts: &Mutex<Verdicts>, scale: Scale, seed: u64) {
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let Some(row) = next else { return };
+        let began = Instant::now();
+        let tried = row.run(scale, seed).and_then(|tried| interrupt::check().map(|()| tried));
+        let mut verdicts = verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        match tried {
+            Err(why) => {
+                verdicts.stopped.get_or_insert(why);
+            }
+            Ok(tried) => {
+                print(row, &tried, began.elapsed().as_secs_f64());
+                match tried.result() {
+                    "FAILED" => verdicts.failed.push(row.name),
+                    "ok" => {}
+                    _ => verdicts.skipped.push(row.name),
+                }
+            }
+        }
+        if verdicts.stopped.is_some() {
+            return;
+        }
     }
 }
 

@@ -150,7 +150,8 @@ impl Run {
             Some(_) => format!("{name}=\"{value}\""),
             None => format!("{name}={value}"),
         });
-        let words = self.words().into_iter().map(str::to_owned);
+        let quoted = |word: &str| if word.contains('"') { format!("'{word}'") } else { word.to_owned() };
+        let words = self.words().into_iter().map(quoted);
         seed.into_iter()
             .chain(variables)
             .chain(flags)
