@@ -20,7 +20,8 @@ pub(super) enum Built {
 }
 
 /// Builds of their own take longer than what is run with them.
-const QUICKLY: [&str; 2] = ["--config", "profile.dev.package.\"*\".opt-level=0"];
+const QUICKLY: [&str; 4] =
+    ["--config", "profile.dev.opt-level=0", "--config", "profile.dev.package.\"*\".opt-level=0"];
 
 /// The one target that is sanitized.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
