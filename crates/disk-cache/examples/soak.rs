@@ -162,7 +162,7 @@ async fn open(args: &Args, capacity: ByteSize) -> Result<DiskCache> {
         Backend::IoUring => BackendChoice::IoUring,
         Backend::Tokio => BackendChoice::Tokio,
     };
-    let builder = DiskCache::builder(&args.dir).capacity(capacity).segment_size(ByteSize::mib(1));
+    let builder = DiskCache::builder(&args.dir).capacity(capacity);
     Ok(builder.min_free_space(ByteSize::bytes_of(0)).backend(choice).open().await?)
 }
 
