@@ -1,4 +1,4 @@
-//! Drives the project's checks: `cargo xtask ci` runs all of them, `cargo xtask help` lists them.
+//! Drives the project's checks: `cargo xtask ci --all` runs all of them, `cargo xtask help` lists them.
 //!
 //! A check that this machine cannot run is skipped aloud, with the reason; it never counts as passed.
 #![expect(

@@ -61,6 +61,7 @@ impl<B: DiskBackend> Engine<B> {
         Self::opened(config, clock, backend, handle).await
     }
 
+    /// Boxed, as every verb but a get is where it begins: a crate that opens a cache links the engine instead of compiling it.
     fn opened(
         config: Config,
         clock: Arc<dyn Clock>,
