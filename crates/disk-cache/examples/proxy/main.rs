@@ -12,6 +12,7 @@ mod entry;
 mod error_log;
 mod file_server;
 mod fill;
+mod following;
 mod headers;
 mod http_origin;
 mod job;

@@ -19,14 +19,11 @@ use crate::{
     stored::StoredResponse,
     verdict::Verdict,
 };
-use bytes::BytesMut;
-use disk_cache::{
-    BodyReader, ByteSize, CacheKey, Clock, DiskCache, Error, Fetched, Follower, GetOptions, Hit, SystemClock,
-};
+use disk_cache::{ByteSize, CacheKey, Clock, DiskCache, Error, Fetched, GetOptions, Hit, SystemClock};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request, response};
 use http_cache_semantics::BeforeRequest;
 use hyper::body::Body as _;
-use std::{net::IpAddr, ops::Range, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 use tokio::sync::oneshot;
 
 /// A caching reverse proxy over one origin and one cache.
@@ -40,9 +37,6 @@ pub(crate) struct Proxy {
     counters: Counters,
     errors: ErrorLog,
 }
-
-/// A part of so many bytes is waited for where the length of the body is not known.
-const MAX_WAITED_FOR: u64 = 256 << 10;
 
 /// The answer's field that says what the cache had to do with it.
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
@@ -184,7 +178,7 @@ impl Proxy {
     /// From the origin, together with all that miss the same; `found` is what the cache has, no longer fresh.
     async fn fetch(
         self: Arc<Self>,
-        mut job: Job,
+        job: Job,
         found: Option<Found>,
         request: request::Parts,
     ) -> Response<Body> {
@@ -230,27 +224,31 @@ impl Proxy {
                 {
                     self.report(error);
                 }
-                // Stored or confirmed meanwhile, or listed under a variant, which may be on its way.
-                let before = job.key_by(&job.index);
-                if let Some(mut found) = self.find(&mut job).await {
-                    match self.may_share(&job, Some(found.clone()), &found.stored).await {
-                        Ok((stored, head)) => {
-                            found.stored = stored;
-                            if let Some(answer) = self.serve(&job, &found, head, Verdict::Hit).await {
-                                return answer;
-                            }
-                        }
-                        Err(answer) => return answer,
-                    }
-                }
-                let request = job.request.clone();
-                if fetched.is_ok() && job.key_by(&job.index) != before {
-                    return Box::pin(self.fetch(job, None, request)).await;
-                }
-                let verdict = if fetched.is_ok() { Verdict::Bypass } else { Verdict::Miss };
-                self.alone(job, found, request, verdict).await
+                Box::pin(self.look_again(job, found, fetched.is_ok())).await
             }
         }
+    }
+
+    /// Nothing is to be had from the fetch (`ended`: it went well): the answer may be stored or confirmed meanwhile, or listed under a
+    /// variant, which may be on its way.
+    async fn look_again(self: Arc<Self>, mut job: Job, found: Option<Found>, ended: bool) -> Response<Body> {
+        let before = job.key_by(&job.index);
+        if let Some(mut found) = self.find(&mut job).await {
+            match self.may_share(&job, Some(found.clone()), &found.stored).await {
+                Ok((stored, head)) => {
+                    found.stored = stored;
+                    if let Some(answer) = self.serve(&job, &found, head, Verdict::Hit).await {
+                        return answer;
+                    }
+                }
+                Err(answer) => return answer,
+            }
+        }
+        let request = job.request.clone();
+        if ended && job.key_by(&job.index) != before {
+            return Box::pin(self.fetch(job, None, request)).await;
+        }
+        self.alone(job, found, request, if ended { Verdict::Bypass } else { Verdict::Miss }).await
     }
 
     /// A response that was fetched or confirmed for another client, with its head for this one: the origin is asked whether
@@ -345,71 +343,6 @@ impl Proxy {
         self.serve(job, found, head, Verdict::Stale).await
     }
 
-    /// Answers from a body on its way.
-    async fn follow(
-        &self,
-        job: &Job,
-        follower: &Follower,
-        mut head: response::Parts,
-        verdict: Verdict,
-    ) -> Response<Body> {
-        let mut reader = follower.reader();
-        let Some(len) = content_length(&head).or_else(|| follower.len()) else {
-            if job.conditions.select(head.status, &head.headers, 0) == Selection::NotModified {
-                Selection::NotModified.apply_of_unknown(&mut head);
-                return self.finish(head, empty(), verdict);
-            }
-            // What reaches to the end cannot be told from a body whose end is not known: all of it is a correct answer, and
-            // better than one that waits for a long part.
-            let range = job.conditions.bounded_range(head.status, &head.headers);
-            let Some(range) = range.filter(|range| range.end - range.start <= MAX_WAITED_FOR) else {
-                return self.finish(head, body::following(reader, None, true), verdict);
-            };
-            return self.follow_part(job, reader, range, head, verdict).await;
-        };
-        let range = job.conditions.select(head.status, &head.headers, len).apply(&mut head, len);
-        let last = range.end == len;
-        let end = if last { None } else { Some(range.end) };
-        if range.is_empty() || reader.seek(range.start, end).is_err() {
-            return self.finish(head, empty(), verdict);
-        }
-        self.finish(head, body::following(reader, Some(range.end), last), verdict)
-    }
-
-    /// Answers with a part of a body on its way whose length nobody knows, once all of the part is there.
-    async fn follow_part(
-        &self,
-        job: &Job,
-        mut reader: BodyReader,
-        range: Range<u64>,
-        mut head: response::Parts,
-        verdict: Verdict,
-    ) -> Response<Body> {
-        let mut part = BytesMut::new();
-        let end = match reader.seek(range.start, Some(range.end)) {
-            Ok(()) => loop {
-                match reader.next().await {
-                    Ok(Some(piece)) => part.extend_from_slice(&piece),
-                    Ok(None) => break Ok(()),
-                    Err(error) => break Err(error),
-                }
-            },
-            Err(error) => Err(error),
-        };
-        match end {
-            Ok(()) => drop(Selection::Part(range).apply_of_unknown(&mut head)),
-            // The body ended before the part did: its length is known now.
-            Err(Error::InvalidRange { len, .. }) => {
-                job.conditions.select(head.status, &head.headers, len).apply(&mut head, len);
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a body on its way broke off");
-                return self.failed(None, verdict);
-            }
-        }
-        self.finish(head, full(part), verdict)
-    }
-
     /// Straight to the origin and back.
     async fn pass(&self, key: &CacheKey, request: request::Parts, body: Body) -> Response<Body> {
         let safe = request.method.is_safe();
@@ -490,7 +423,7 @@ impl Proxy {
         }))
     }
 
-    fn failed(&self, error: Option<&OriginError>, verdict: Verdict) -> Response<Body> {
+    pub(crate) fn failed(&self, error: Option<&OriginError>, verdict: Verdict) -> Response<Body> {
         let status = match error {
             Some(OriginError::Timeout) => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::BAD_GATEWAY,
@@ -501,7 +434,7 @@ impl Proxy {
     }
 
     /// Counts and marks an answer.
-    fn finish(&self, mut head: response::Parts, body: Body, verdict: Verdict) -> Response<Body> {
+    pub(crate) fn finish(&self, mut head: response::Parts, body: Body, verdict: Verdict) -> Response<Body> {
         self.counters.count(verdict);
         headers::strip_hop_by_hop(&mut head.headers);
         head.headers.insert(X_CACHE, verdict.header());
