@@ -101,9 +101,9 @@ impl Cache {
         }
     }
 
-    /// As many as there are entries in the main queue.
+    /// As many as the main queue has room for, counted in entries like those that are held now.
     fn forget_ghosts(&mut self) {
-        while self.ghosts.len() > self.main.keys.len().max(16) {
+        while self.ghosts.len() > self.held.len() * 9 / 10 {
             let Some((key, turn)) = self.ghost_order.pop_front() else { return };
             if self.ghosts.get(&key) == Some(&turn) {
                 self.ghosts.remove(&key);

@@ -85,6 +85,7 @@ const STEPS: &[Step] = &[
     Step::new("dependencies", "cargo deny check bans licenses sources", |_| deny::dependencies()),
     Step::new("advisories", "cargo deny check advisories", |_| deny::advisories()),
     Step::new("faults", "cargo xtask faults --ci", |_| faults::run(&[], faults::Scale::Fiftieth, 1)).more(),
+    Step::new("benches", "cargo test -p benches --lib", plainly).more(),
     Step::new("costs", "cargo xtask bench --check", |_| bench::check(false)).more(),
     Step::new("adapters", "cargo xtask adapters", |_| adapters::run(None)).more(),
     Step::new("other platforms", "cargo xtask check-targets", |_| targets::run_all()),

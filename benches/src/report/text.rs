@@ -63,7 +63,9 @@ fn machines(page: &mut String, rows: &[Saved]) {
         machine.rustc,
         machine.fio
     );
-    put!(page, "| commit | {} |\n| last row measured (UTC) | {} |\n", machine.commit, machine.date);
+    let first = rows.iter().map(|saved| &saved.machine.date).min().unwrap_or(&machine.date);
+    put!(page, "| rows measured (UTC) | {first} to {} |\n", machine.date);
+    put!(page, "Each row names its commit and processor; the table above is that of the last one.\n");
 }
 
 fn findings(rows: &[Saved]) -> impl Iterator<Item = &Finding> {
@@ -73,7 +75,7 @@ fn findings(rows: &[Saved]) -> impl Iterator<Item = &Finding> {
 fn targets(page: &mut String, rows: &[Saved]) {
     let all: Vec<_> = findings(rows).filter(|finding| finding.bound.is_some()).collect();
     let met = all.iter().filter(|finding| finding.met() == Some(true)).count();
-    put!(page, "## Targets\n\n{met} of {} met in this run.\n", all.len());
+    put!(page, "## Targets\n\n{met} of {} met in the kept run of each row.\n", all.len());
     put!(page, "| row | variant | figure | ours | reference | ratio or value | least..most | target | met |");
     put!(page, "|---|---|---|---|---|---|---|---|---|");
     for finding in all {
@@ -129,7 +131,7 @@ fn slower(page: &mut String, rows: &[Saved]) {
     let behind: Vec<_> =
         findings(rows).filter(more_is_better).filter(of_others).filter(|f| f.value < 1.0).collect();
     if behind.is_empty() {
-        put!(page, "Nowhere in this run.\n");
+        put!(page, "Nowhere.\n");
         return;
     }
     for finding in behind {
@@ -150,7 +152,16 @@ fn slower(page: &mut String, rows: &[Saved]) {
 
 fn row(page: &mut String, saved: &Saved, charts: &[Chart], folder: &str) {
     put!(page, "## {}\n", saved.row);
-    put!(page, "`cargo xtask bench {}`: {}. Measured {}.\n", saved.row, saved.setting, saved.machine.date);
+    let machine = &saved.machine;
+    put!(
+        page,
+        "`cargo xtask bench {}`: {}. Measured {} at commit {} on {}.\n",
+        saved.row,
+        saved.setting,
+        machine.date,
+        machine.commit,
+        machine.processor
+    );
     for chart in charts.iter().filter(|chart| chart.row == saved.row) {
         put!(page, "![{}]({folder}/{}.svg)\n", chart.title, chart.file);
     }
