@@ -21,10 +21,18 @@ pub enum Freshness {
 impl Freshness {
     /// When a head that is stored now is to be asked for again.
     pub(crate) fn expiry(self) -> Expiry {
+        match self.age() {
+            Duration::MAX => Expiry::Never,
+            age => Expiry::After(age),
+        }
+    }
+
+    /// For how long a head is believed.
+    pub(crate) fn age(self) -> Duration {
         match self {
-            Self::EveryTime => Expiry::After(Duration::ZERO),
-            Self::MaxAge(age) => Expiry::After(age),
-            Self::Immutable => Expiry::Never,
+            Self::EveryTime => Duration::ZERO,
+            Self::MaxAge(age) => age,
+            Self::Immutable => Duration::MAX,
         }
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use object_store::{Attribute, AttributeValue, Attributes, GetResult, ObjectMeta, path::Path};
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
@@ -15,6 +15,8 @@ pub(crate) struct Head {
     pub(crate) attributes: Attributes,
     /// What tells the object's bytes from others of the same length that lay at its location.
     pub(crate) identity: String,
+    /// For how long.
+    pub(crate) believed: Duration,
 }
 
 /// A head as it is stored. The location is in the key.
@@ -26,6 +28,7 @@ struct Stored {
     version: Option<String>,
     attributes: Vec<(Name, String)>,
     identity: String,
+    believed: Duration,
 }
 
 /// The name of an attribute.
@@ -44,7 +47,8 @@ impl Head {
     /// That of an object as the store tells of it; `None` where nothing would tell it from another.
     pub(crate) fn of(answer: GetResult, freshness: Freshness) -> Option<Self> {
         let identity = identity(&answer.meta, freshness)?;
-        Some(Self { meta: answer.meta, attributes: answer.attributes, identity })
+        let believed = freshness.age();
+        Some(Self { meta: answer.meta, attributes: answer.attributes, identity, believed })
     }
 
     /// The bytes to store; `None` where an attribute is of a kind that is not known here.
@@ -58,6 +62,7 @@ impl Head {
             version: self.meta.version.clone(),
             attributes: attributes.collect::<Option<_>>()?,
             identity: self.identity.clone(),
+            believed: self.believed,
         };
         serde_json::to_vec(&stored).ok().map(Bytes::from)
     }
@@ -76,7 +81,7 @@ impl Head {
         let attributes = stored.attributes.into_iter();
         let attributes =
             attributes.map(|(name, value)| (Attribute::from(name), AttributeValue::from(value))).collect();
-        Ok(Self { meta, attributes, identity: stored.identity })
+        Ok(Self { meta, attributes, identity: stored.identity, believed: stored.believed })
     }
 
     /// Whether bytes that came with this meta are the object's.
@@ -159,12 +164,13 @@ mod tests {
             Attribute::Metadata("a key".into()),
         ];
         let attributes = kinds.into_iter().map(|kind| (kind, "a value")).collect();
-        let head = Head { meta: meta(Some("\"x\"")), attributes, identity: "\"x\"".to_owned() };
+        let (identity, believed) = ("\"x\"".to_owned(), Duration::MAX);
+        let head = Head { meta: meta(Some("\"x\"")), attributes, identity, believed };
         let bytes = head.encode().expect("attributes that are known");
         let back = Head::decode(&head.meta.location, &bytes).expect("it reads");
         assert_eq!(back.meta, head.meta);
         assert_eq!(back.attributes, head.attributes);
-        assert_eq!(back.identity, head.identity);
+        assert_eq!((back.identity, back.believed), (head.identity, head.believed));
     }
 
     #[test]

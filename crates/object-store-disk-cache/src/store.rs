@@ -5,7 +5,7 @@
 use crate::{Freshness, deletes, error, head::Head, object::Object, upload::Upload};
 use async_trait::async_trait;
 use bytes::Bytes;
-use disk_cache::{ByteSize, CacheKey, DiskCache, InsertOptions};
+use disk_cache::{ByteSize, CacheKey, DiskCache, Fetched, Fill, InsertOptions};
 use futures_util::{future::join, stream::BoxStream};
 use object_store::{
     CopyOptions, Extensions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
@@ -77,15 +77,32 @@ impl DiskCacheStore {
 
     /// The head of an object, from the cache or the store; `None` where it cannot be kept.
     async fn head(&self, location: &Path, extensions: &Extensions) -> Result<Option<Head>> {
-        let (key, store, at, extensions) =
-            (self.head_key(location), self.clone(), location.clone(), extensions.clone());
-        let fetched = self.cache.get_or_fetch(&key, |fill| async move {
-            let head = Head::of(store.ask(&at, &extensions).await?, store.freshness);
-            let Some(meta) = head.and_then(|head| head.encode()) else { return Ok(fill.uncacheable()) };
-            let options = InsertOptions::new().meta(meta).expiry(store.freshness.expiry());
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(fill.begin(options).await?.commit().await?)
-        });
-        let fetched = match fetched.await {
+        let key = self.head_key(location);
+        let fetch = || {
+            let (store, at, extensions) = (self.clone(), location.clone(), extensions.clone());
+            |fill: Fill| async move {
+                let head = Head::of(store.ask(&at, &extensions).await?, store.freshness);
+                let Some(meta) = head.and_then(|head| head.encode()) else { return Ok(fill.uncacheable()) };
+                let options = InsertOptions::new().meta(meta).expiry(store.freshness.expiry());
+                Ok::<_, Box<dyn std::error::Error + Send + Sync>>(fill.begin(options).await?.commit().await?)
+            }
+        };
+        let head = self.read_head(location, self.cache.get_or_fetch(&key, fetch()).await)?;
+        match head {
+            // Of an earlier run, which believed it for longer.
+            Some(head) if head.believed > self.freshness.age() => {
+                self.read_head(location, self.cache.refetch(&key, fetch()).await)
+            }
+            head => Ok(head),
+        }
+    }
+
+    fn read_head(
+        &self,
+        location: &Path,
+        fetched: Result<Fetched, disk_cache::Error>,
+    ) -> Result<Option<Head>> {
+        let fetched = match fetched {
             Ok(fetched) => fetched,
             Err(failed) => {
                 if let Some(error) = error::of_store(&failed) {

@@ -62,6 +62,23 @@ async fn the_age_of_a_head_goes_on_over_a_restart() {
 }
 
 #[tokio::test]
+async fn a_head_that_was_believed_for_ever_is_not_by_one_who_asks_every_hour() {
+    let mut rig = Rig::new(Freshness::Immutable).await;
+    let (old, new) = (body(1, BLOCK), body(2, BLOCK));
+    rig.put_behind(&path(), &old).await;
+    assert_eq!(rig.get(&path()).await, old);
+    rig.restart(Freshness::MaxAge(HOUR)).await;
+    rig.put_behind(&path(), &new).await;
+    assert_eq!(rig.get(&path()).await, new);
+    rig.behind.asked();
+    assert_eq!(rig.get(&path()).await, new);
+    assert_eq!(rig.behind.asked(), [], "now it is believed for an hour");
+    rig.restart(Freshness::Immutable).await;
+    assert_eq!(rig.get(&path()).await, new);
+    assert_eq!(rig.behind.asked(), [], "who believes for longer need not ask");
+}
+
+#[tokio::test]
 async fn a_get_that_finds_the_object_replaced_gives_the_new_one() {
     let rig = Rig::new(Freshness::MaxAge(HOUR)).await;
     // The new one is too short for what is asked of the old one.
