@@ -70,7 +70,9 @@ impl InsertOptions {
         self
     }
 
-    /// Give up with [`crate::Inserted::Shed`] where the write queue is full, rather than wait.
+    /// Give up with [`crate::Inserted::Shed`] where the write queue is full, rather than wait. The older value of the key is
+    /// removed all the same, and a large body waits for the room that it makes by evicting others: both take their time on a
+    /// device that is behind.
     pub fn shed_under_pressure(mut self, shed: bool) -> Self {
         self.shed_under_pressure = shed;
         self

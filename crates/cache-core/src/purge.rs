@@ -17,7 +17,9 @@ pub enum PurgeScope {
         /// The path.
         path: Bytes,
     },
-    /// Every entry of a namespace whose label, or path where it has no label, begins so.
+    /// Every entry of a namespace whose label, or path where it has no label, begins so. A cache keeps 1,024 of these that still
+    /// have something to hit; with one more, the oldest becomes a purge of its whole namespace, as of its own time
+    /// ([`Stats::purges_widened`](crate::Stats::purges_widened) counts them). Of the other scopes it keeps a million.
     Prefix {
         /// The namespace.
         namespace: Bytes,

@@ -34,6 +34,9 @@ pub struct Stats {
     pub expirations: u64,
     /// Entries dropped because a purge applies to them, counted when they are met.
     pub purged: u64,
+    /// Purges that became wider, because a cache keeps 1,024 by prefix (the oldest becomes one of its whole namespace) and a
+    /// million by namespace, path or tag (the oldest become one of everything before them).
+    pub purges_widened: u64,
     /// Inserts given up under pressure.
     pub shed: u64,
     /// Inserts that the admission policy refused.
@@ -68,7 +71,9 @@ pub struct Stats {
     pub open_files: u64,
     /// Segments of the log.
     pub segments: u64,
-    /// Whether the last write and the last sync went well.
+    /// Whether the last write and the last sync went well. `false` for good once the names of segments could not be synced or
+    /// removed: reads go on, and so do inserts until the quota is full, but no room is given back before the cache is opened
+    /// again.
     pub healthy: bool,
 }
 
@@ -90,6 +95,7 @@ impl Stats {
             early_evictions: 0,
             expirations: 0,
             purged: 0,
+            purges_widened: 0,
             shed: 0,
             not_admitted: 0,
             corruptions: 0,

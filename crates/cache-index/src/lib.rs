@@ -39,6 +39,6 @@ pub use entry::{Entry, Flags, ObjectRef, Tag};
 pub use index::{Index, Touch};
 pub use plan::{Plan, PlannedSegment, SegmentFacts, plan};
 pub use position::{Position, SegmentId};
-pub use purge::{MAX_PREFIX_ROWS, PurgeRow, Purges, Verdict};
+pub use purge::{MAX_HASHED_ROWS, MAX_PREFIX_ROWS, PurgeRow, Purges, Verdict};
 pub use replay::{Replay, Replayed, Row};
 pub use segments::MAX_SEGMENTS;

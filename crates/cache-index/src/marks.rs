@@ -42,6 +42,17 @@ impl Marks {
             .filter(|(_, at)| *at != Position::ZERO)
     }
 
+    /// Takes the marks up to `last` out.
+    fn take_through(&mut self, last: Position) -> Self {
+        let mut taken = Self::default();
+        for (mark, out) in [(&mut self.remove, &mut taken.remove), (&mut self.expire, &mut taken.expire)] {
+            if *mark <= last {
+                *out = std::mem::take(mark);
+            }
+        }
+        taken
+    }
+
     /// Drops the marks in segments before `oldest`.
     pub(crate) fn forget_before(&mut self, oldest: SegmentId) {
         for mark in [&mut self.remove, &mut self.expire] {
@@ -57,10 +68,18 @@ impl Marks {
 }
 
 /// Marks by hashed scope. The hashes are keyed and uniform, so they are their own hash.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct HashMarks {
     rows: HashTable<(u64, Marks)>,
     newest: Position,
+    /// No mark lies before.
+    oldest: Position,
+}
+
+impl Default for HashMarks {
+    fn default() -> Self {
+        Self { rows: HashTable::new(), newest: Position::ZERO, oldest: Position::from_raw(u64::MAX) }
+    }
 }
 
 impl HashMarks {
@@ -73,19 +92,34 @@ impl HashMarks {
             return;
         }
         self.newest = self.newest.max(marks.newest());
+        self.oldest = marks.rows().map(|(_, at)| at).fold(self.oldest, Position::min);
         let row = self.rows.entry(scope, |row| row.0 == scope, |row| row.0);
         let row = row.or_insert_with(|| (scope, Marks::default())).into_mut();
         row.1 = row.1.later(marks);
     }
 
     pub(crate) fn forget_before(&mut self, oldest: SegmentId) {
-        let mut newest = Position::ZERO;
-        self.rows.retain(|(_, marks)| {
-            marks.forget_before(oldest);
-            newest = newest.max(marks.newest());
+        if self.oldest.segment() < oldest {
+            self.update(|marks| marks.forget_before(oldest));
+        }
+    }
+
+    /// Takes the marks up to `last` out, and gives the latest of them.
+    pub(crate) fn take_through(&mut self, last: Position) -> Marks {
+        let mut latest = Marks::default();
+        self.update(|marks| latest = latest.later(marks.take_through(last)));
+        latest
+    }
+
+    fn update(&mut self, mut change: impl FnMut(&mut Marks)) {
+        let mut kept = Self { rows: std::mem::take(&mut self.rows), ..Self::default() };
+        kept.rows.retain(|(_, marks)| {
+            change(marks);
+            kept.newest = kept.newest.max(marks.newest());
+            kept.oldest = marks.rows().map(|(_, at)| at).fold(kept.oldest, Position::min);
             !marks.is_empty()
         });
-        self.newest = newest;
+        *self = kept;
     }
 
     pub(crate) fn newest(&self) -> Position {
@@ -94,6 +128,11 @@ impl HashMarks {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, Marks)> {
         self.rows.iter().copied()
+    }
+
+    /// How many scopes have a mark.
+    pub(crate) fn scopes(&self) -> usize {
+        self.rows.len()
     }
 
     /// How many marks are set.

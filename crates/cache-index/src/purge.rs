@@ -5,7 +5,8 @@
 //! - A scope's later purge of the same mode takes the place of its earlier one.
 //! - At most [`MAX_PREFIX_ROWS`] rows by prefix, which are kept in full; past that the oldest becomes a purge of its whole
 //!   namespace at its own position. All other scopes are kept as a keyed 64-bit hash, which means the same after a
-//!   restart. Both can only purge too much.
+//!   restart: at most [`MAX_HASHED_ROWS`] of them; past that the oldest quarter becomes a purge of everything as of its end. All
+//!   of these can only purge too much.
 //! - `newest` is the latest position of any row: an entry at or after it is not hit by anything.
 //!
 //! **Concurrency**: a read lock per check, none for entries after `newest`. Calls nothing that takes another lock, so it
@@ -23,6 +24,8 @@ use hashbrown::HashTable;
 
 /// How many purges by prefix are kept as they are.
 pub const MAX_PREFIX_ROWS: usize = 1024;
+/// How many namespaces, paths and tags are kept: a snapshot of an index has room for two marks of each.
+pub const MAX_HASHED_ROWS: usize = 1 << 20;
 
 /// One row of the table, to be stored in a snapshot. Hashes are keyed with what [`Purges::new`] was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +110,11 @@ impl Purges {
             // A scope that this version does not know is everything: purging too much is safe.
             _ => rows.hashed.add(hash.all(), marks),
         });
+    }
+
+    /// How many rows were widened so far: those by prefix to their namespace, others to everything.
+    pub fn folded(&self) -> u64 {
+        self.rows.read().folded
     }
 
     /// The latest position of any row. An entry at or after it needs no check.
@@ -207,11 +215,6 @@ impl Purges {
         self.len() == 0
     }
 
-    /// How many rows by prefix were folded into their namespace so far.
-    pub fn folded(&self) -> u64 {
-        self.rows.read().folded
-    }
-
     /// Where the latest purge of everything lies that removes; earlier entries are gone whatever their keys are.
     pub(crate) fn all_removed_before(&self) -> Position {
         self.rows.read().hashed.get(self.hasher.all()).remove
@@ -220,6 +223,7 @@ impl Purges {
     fn change(&self, change: impl FnOnce(&mut Rows)) {
         let mut rows = self.rows.write();
         change(&mut rows);
+        rows.bound_hashed(self.hasher.all());
         // Under the lock, so that two changes cannot store in the other order.
         self.newest.store(rows.newest().raw(), Ordering::Release);
     }
@@ -273,6 +277,21 @@ impl Rows {
         }
         self.count_prefixes();
         self.folded += (before - self.prefix_marks) as u64;
+    }
+
+    /// Makes the oldest purges one of everything, where there are too many.
+    fn bound_hashed(&mut self, all: u64) {
+        if self.hashed.scopes() + self.tags.scopes() <= MAX_HASHED_ROWS {
+            return;
+        }
+        let before = self.hashed.len() + self.tags.len();
+        let mut newest: Vec<Position> =
+            self.hashed.iter().chain(self.tags.iter()).map(|(_, marks)| marks.newest()).collect();
+        let quarter = newest.len() / 4;
+        let last = *newest.select_nth_unstable(quarter).1;
+        let folded = self.hashed.take_through(last).later(self.tags.take_through(last));
+        self.hashed.add(all, folded);
+        self.folded += (before - self.hashed.len() - self.tags.len()) as u64;
     }
 
     fn forget_before(&mut self, oldest: SegmentId) {

@@ -3,7 +3,7 @@
 mod common;
 
 use cache_core::{CacheKey, PurgeMode, PurgeScope};
-use cache_index::{Flags, MAX_PREFIX_ROWS, Position, PurgeRow, Purges, Verdict};
+use cache_index::{Flags, MAX_HASHED_ROWS, MAX_PREFIX_ROWS, Position, PurgeRow, Purges, Verdict};
 use common::{at, id};
 use proptest::prelude::*;
 
@@ -194,6 +194,30 @@ fn rows_by_prefix_of_one_place_are_folded_together_and_each_is_counted() {
     }
     assert_eq!((purges.folded(), purges.len()), (3, MAX_PREFIX_ROWS - 1));
     assert_eq!(purges.check(&CacheKey::new("n", "other"), at(1, 72), PLAIN), GONE);
+}
+
+#[test]
+fn past_a_million_the_oldest_purges_become_one_of_everything_before_them() {
+    let purges = table();
+    for n in 0..MAX_HASHED_ROWS as u64 {
+        let tag = PurgeScope::Tag(n.to_le_bytes().to_vec().into());
+        purges.add(&tag, if n % 2 == 0 { PurgeMode::Remove } else { PurgeMode::Expire }, at(1, 8 + n * 8));
+    }
+    assert_eq!((purges.len(), purges.folded()), (MAX_HASHED_ROWS, 0));
+    let key = CacheKey::new("n", "untagged");
+    assert_eq!(purges.check(&key, at(1, 0), PLAIN), UNTOUCHED);
+    purges.add(&PurgeScope::Tag("one more".into()), PurgeMode::Remove, at(2, 0));
+    let folded = purges.folded();
+    assert!(folded > MAX_HASHED_ROWS as u64 / 5, "{folded}");
+    assert_eq!(purges.rows().len(), purges.len());
+    assert!(purges.len() < MAX_HASHED_ROWS * 4 / 5);
+    assert_eq!(
+        purges.check(&key, at(1, 0), PLAIN),
+        Verdict { removed: true, stale: true, ask_record: false },
+        "what is older than all of them"
+    );
+    let quarter = at(1, 8 * (MAX_HASHED_ROWS as u64 / 4 + 2));
+    assert_eq!(purges.check(&key, quarter, PLAIN), UNTOUCHED, "what is younger than the oldest ones");
 }
 
 #[test]

@@ -5,13 +5,14 @@
 
 use crate::{
     log::{Asked, Closed, PublishedObject},
+    roll::was_asked,
     segment::Segment,
     shared::Shared,
     sync::Ordering,
 };
 use cache_core::{DiskBackend, Durability, Error, Result};
 use cache_index::Position;
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 /// What to do about records that are owed and want a segment.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,11 @@ pub(crate) enum Debts {
     /// value; it may lose one whose replacement was lost.
     Ignore,
 }
+
+/// How often the names of large bodies are tried to be synced in a process without a descriptor left, and how long it has to get
+/// some in between.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// One step of the committer.
 enum Step<B: DiskBackend> {
@@ -153,14 +159,18 @@ impl<B: DiskBackend> Shared<B> {
         if objects.is_empty() {
             return Ok(());
         }
-        for PublishedObject { object, .. } in &objects {
-            if let Some(file) = object.unsynced() {
-                self.backend.sync_data(&file).await.map_err(|e| Error::io("sync", &object.path, e))?;
-                object.mark_synced();
+        let objects: Vec<_> = objects.into_iter().map(|published| published.object).collect();
+        let mut tries = TRIES;
+        loop {
+            match self.sync_objects(&objects).await {
+                // Nothing was asked of the device, and nothing is lost.
+                Err(Error::Io { source, .. }) if !was_asked(&source) && tries > 0 => {
+                    tries -= 1;
+                    self.sleep(PAUSE).await;
+                }
+                done => return done,
             }
         }
-        let dir = &self.layout.objects;
-        self.backend.sync_dir(dir).await.map_err(|e| Error::io("sync", dir, e))
     }
 
     /// Waits until a record that ends at `end` is as durable as asked.

@@ -1,6 +1,7 @@
 //! The engine's face: opens, answers the API, counts, closes.
 
 use crate::{
+    claim::{Claimed, claim},
     commit::Debts,
     counters::Counters,
     direct::DirectReads,
@@ -9,7 +10,7 @@ use crate::{
     log::Log,
     object::Objects,
     reclaim::ReclaimState,
-    recover::{Claimed, Recovered, claim, recover},
+    recover::{Recovered, recover},
     roll::{full_disk, is_full},
     shared::{Limits, Shared, Signals},
     sync::{AtomicBool, Mutex, Ordering},
@@ -24,7 +25,6 @@ use cache_core::{
 use cache_index::{MAX_SEGMENTS, Position};
 use std::{
     fmt,
-    pin::pin,
     sync::{Arc, OnceLock},
     time::Instant,
 };
@@ -328,7 +328,7 @@ impl<B: DiskBackend> Shared<B> {
         // Reclaim has kept far below this, unless it was killed each time before it came to work.
         let too_many = || self.index.segment_ids().len() + 2 > MAX_SEGMENTS as usize;
         while self.space.used() + self.limits.segment > self.space.capacity() || too_many() {
-            if !self.drop_oldest().await? {
+            if !self.drop_oldest_here().await? {
                 return Err(self.no_room());
             }
             self.unlink_doomed().await;
@@ -345,7 +345,7 @@ impl<B: DiskBackend> Shared<B> {
         let segment = match self.create_segment(id, lease).await {
             Ok(segment) => segment,
             Err((error, lease)) => {
-                if !is_full(&error) || !self.drop_oldest().await? {
+                if !is_full(&error) || !self.drop_oldest_here().await? {
                     return Err(full_disk(size, &self.layout.segment(id), error));
                 }
                 let again = self.create_segment(id, lease).await;
@@ -367,126 +367,5 @@ impl<B: DiskBackend> Shared<B> {
             self.all_synced(Debts::Wait(asked)).await?;
             self.log.lock().unreported.take().map_or(Ok(()), Err)
         })
-    }
-
-    fn close(self: &Arc<Self>) -> BoxFuture<'_, Result<()>> {
-        Box::pin(self.shut())
-    }
-
-    async fn shut(self: &Arc<Self>) -> Result<()> {
-        let asked = {
-            let mut log = self.log.lock();
-            if log.closed {
-                return Err(Error::Closed);
-            }
-            log.closed = true;
-            log.ask()
-        };
-        self.closed.store(true, Ordering::Release);
-        self.wake_everybody();
-        let flushed = self.all_synced(Debts::Wait(asked)).await;
-        let clean = flushed.is_ok() && self.seal_everything().await;
-        {
-            let mut log = self.log.lock();
-            log.shut = true;
-            log.active = None;
-        }
-        self.wake_everybody();
-        // A segment that is just being opened is taken away below, and none is made once somebody else has the directory.
-        let opener = self.opening.lock().take();
-        if let Some(opener) = opener
-            && let Err(error) = opener.await
-        {
-            tracing::error!(%error, "the opener of segments died");
-        }
-        // A reclaim under way ends at its next append; its segment is whole or gone.
-        let reclaiming = self.reclaim.lock().await;
-        let unused = self.log.lock().spare.take();
-        if let Some(spare) = unused {
-            self.index.detach(spare.id);
-            if self.backend.remove(&spare.path).await.is_err()
-                || self.backend.sync_dir(&self.layout.segments).await.is_err()
-            {
-                self.counters.cleanup_errors.one();
-            }
-        }
-        // Writes under way are not published any more.
-        self.inflight.ids().into_iter().for_each(|id| self.objects.doom(id, Position::ZERO));
-        self.unlink_doomed().await;
-        if clean && let Err(error) = self.write_snapshot().await {
-            tracing::warn!(%error, "no snapshot was written: the next open reads the log");
-            self.counters.cleanup_errors.one();
-        }
-        drop(reclaiming);
-        drop(self.lock.lock().take());
-        tracing::info!(dir = %self.config.dir.display(), "closed");
-        let unreported = self.log.lock().unreported.take();
-        flushed.and(unreported.map_or(Ok(()), Err))
-    }
-
-    /// Ends the active segment and waits for all footers. Returns whether every one was written.
-    async fn seal_everything(&self) -> bool {
-        self.log.lock().close_active();
-        self.signals.commit.notify_one();
-        loop {
-            let mut synced = pin!(self.signals.synced.notified());
-            synced.as_mut().enable();
-            {
-                let log = self.log.lock();
-                if log.draining.is_empty() && log.sealing.is_empty() {
-                    return log.unfooted.is_empty() && log.debt.is_empty();
-                }
-            }
-            synced.await;
-        }
-    }
-
-    fn wake_everybody(&self) {
-        let s = &self.signals;
-        for signal in [&s.flush, &s.commit, &s.seal, &s.open, &s.reclaim, &s.unlink] {
-            signal.notify_one();
-        }
-        s.room.notify_waiters();
-        s.synced.notify_waiters();
-        self.space.freed.notify_waiters();
-    }
-
-    fn stats(&self) -> Stats {
-        let c = &self.counters;
-        let io = self.backend.io_counts();
-        let mut s = Stats::new(self.backend.kind());
-        s.fallback_reason = self.backend.fallback_reason();
-        s.entries = self.index.len();
-        s.live_bytes = self.index.live_bytes();
-        s.disk_bytes = self.space.used();
-        s.capacity = self.space.capacity();
-        s.hits = c.sum(|g| &g.hits);
-        s.misses = c.sum(|g| &g.misses);
-        s.fast_reads = c.sum(|g| &g.fast_reads);
-        s.inserts = c.inserts.get();
-        s.removes = c.removes.get();
-        s.evictions = c.evictions.get();
-        s.early_evictions = c.early_evictions.get();
-        s.expirations = c.expirations.get();
-        s.purged = c.purged.get();
-        s.shed = c.shed.get();
-        s.not_admitted = c.not_admitted.get();
-        s.corruptions = c.corruptions.get();
-        s.read_errors = c.read_errors.get();
-        s.write_errors = c.write_errors.get();
-        s.cleanup_errors = c.cleanup_errors.get();
-        s.bytes_written = c.bytes_written.get();
-        s.bytes_relocated = c.bytes_relocated.get();
-        s.in_flight = c.in_flight();
-        s.index_bytes = self.index.memory_bytes();
-        s.rings = io.rings;
-        s.ring_reads = io.ring_reads;
-        s.ring_writes = io.ring_writes;
-        s.ring_syncs = io.ring_syncs;
-        s.segments = self.index.segment_ids().len() as u64;
-        // The lock, every segment, and large bodies kept open.
-        s.open_files = s.segments + self.objects.open_files() + u64::from(self.lock.lock().is_some());
-        s.healthy = self.healthy.load(Ordering::Acquire);
-        s
     }
 }

@@ -60,12 +60,10 @@ impl<B: DiskBackend> Fill<B> {
     /// ([`EntryWriter::keep_feeding`]).
     ///
     /// # Errors
-    /// [`Error::TooLarge`], [`Error::Closed`].
-    #[expect(clippy::unused_async, reason = "the twin of `writer`, and room for an admission that waits")]
+    /// [`Error::TooLarge`], which removes the older value of the key like a refused insert; [`Error::Closed`].
     pub async fn begin(self, options: InsertOptions) -> Result<EntryWriter<B>> {
-        let draft = self.shared.insert_draft(&self.flight.key, &options)?;
-        self.shared.check_record(&draft.header)?;
-        let mut writer = self.shared.begin_write(self.flight, draft, options)?;
+        let Self { shared, flight } = self;
+        let mut writer = shared.begin_or_settle(&flight.key, options, Some(&flight)).await?;
         writer.keep_feeding(true);
         Ok(writer)
     }
@@ -125,7 +123,8 @@ impl<B: DiskBackend> Engine<B> {
     /// runtime (the engine's where there is none) and goes on when this future is dropped.
     ///
     /// # Errors
-    /// Those of a get; [`Error::Fetch`] with what the fetch returned before it began to write, for all that wait.
+    /// Those of a get; [`Error::Fetch`] with what the fetch returned before it began to write, for all that wait; a
+    /// cache's own error as it is.
     ///
     /// # Cancellation
     /// The fetch goes on.
@@ -219,6 +218,10 @@ where
 {
     leading.outcome = match fetch.await {
         Ok(_) => Phase::Abandoned { done: true },
-        Err(error) => Phase::Failed(Error::Fetch(Arc::from(error.into()))),
+        // What the cache refused is no failure of the origin's.
+        Err(error) => Phase::Failed(match error.into().downcast::<Error>() {
+            Ok(refused) => *refused,
+            Err(failed) => Error::Fetch(Arc::from(failed)),
+        }),
     };
 }

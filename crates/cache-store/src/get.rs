@@ -113,6 +113,10 @@ impl<B: DiskBackend> Shared<B> {
                     self.drop_purged(tag, &entry);
                     return Ok(Sought::Absent);
                 }
+                // While the record was read, reclaim may have taken the entry away, and with it what purged it.
+                if self.index.peek(tag).is_none_or(|e| e.position != entry.position) {
+                    continue;
+                }
                 stale |= verdict.stale;
                 if stale && !options.allows_stale() {
                     self.counters.expirations.one();

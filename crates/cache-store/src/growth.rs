@@ -58,6 +58,16 @@ struct State<B: DiskBackend> {
     next_reader: u64,
 }
 
+/// What readers leave in memory of a body that goes to no file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    Little,
+    /// Too much, for one that is here.
+    HeldAt(u64),
+    /// Nobody reads.
+    Unread,
+}
+
 impl<B: DiskBackend> Growth<B> {
     pub(crate) fn new() -> Arc<Self> {
         let state = State {
@@ -159,15 +169,21 @@ impl<B: DiskBackend> Growth<B> {
         }
     }
 
-    /// Lets go of what every reader has read, where nothing goes to a file any more. Returns whether at most `window` bytes
-    /// are left, and whether anybody reads.
-    pub(crate) fn trim(&self, window: u64) -> (bool, bool) {
+    /// Lets go of what every reader has read, where nothing goes to a file any more. Those that were [`cut`](Self::cut) off
+    /// do not count.
+    pub(crate) fn trim(&self, window: u64) -> Left {
         let mut state = self.state.lock();
-        let slowest = state.readers.values().min().copied();
-        let to = slowest.unwrap_or(u64::MAX).min(state.len);
+        let whole_from = if state.tail_at > state.on_disk { state.tail_at } else { 0 };
+        let Some(slowest) = state.readers.values().copied().filter(|at| *at >= whole_from).min() else {
+            return Left::Unread;
+        };
+        let to = slowest.min(state.len);
         state.cut_to(to);
-        let reads = slowest.is_some_and(|at| at != u64::MAX);
-        (state.len - state.tail_at <= window, reads)
+        match slowest {
+            u64::MAX => Left::Unread,
+            _ if state.len - state.tail_at <= window => Left::Little,
+            slowest => Left::HeldAt(slowest),
+        }
     }
 
     /// Lets go of all but `window` bytes, read or not.

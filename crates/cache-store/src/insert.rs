@@ -151,6 +151,7 @@ impl<B: DiskBackend> Shared<B> {
         }
         self.evict_to_limit();
         let disk_size = self.index.disk_size(&crate::sequencer::entry_of(header, placed.position));
+        let level = if placed.crowded { level.max(Durability::Synced) } else { level };
         self.durable(&placed.segment, placed.end, level).await?;
         Ok(Inserted::Stored { id: EntryId(placed.entry_id), disk_size })
     }

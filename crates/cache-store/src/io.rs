@@ -1,7 +1,7 @@
-//! Reading through a backend, the page cache first.
+//! Reading through a backend, the page cache first, and what a directory holds.
 
 use bytes::{Bytes, BytesMut};
-use cache_core::{DiskBackend, Error, OpenMode, Result};
+use cache_core::{DirEntry, DiskBackend, Error, OpenMode, Result};
 use std::{io, path::Path};
 
 /// Appends `len` bytes of a file to `buf`; fewer only at the file's end. Tells whether the page cache had them all.
@@ -35,4 +35,21 @@ pub(crate) async fn read_small<B: DiskBackend>(backend: &B, path: &Path, max: u6
     let len = backend.len(&file).await.map_err(io)?.min(max);
     let (buf, _) = read(backend, &file, BytesMut::new(), len as usize, 0, false).await.map_err(io)?;
     Ok(Some(buf.freeze()))
+}
+
+/// The files of a directory; none where it is missing.
+pub(crate) async fn list<B: DiskBackend>(backend: &B, dir: &Path) -> Result<Vec<DirEntry>> {
+    match backend.list(dir).await {
+        Ok(entries) => Ok(entries),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(Error::io("list", dir, e)),
+    }
+}
+
+/// Removes a file, if it is there.
+pub(crate) async fn remove<B: DiskBackend>(backend: &B, path: &Path) -> Result<()> {
+    match backend.remove(path).await {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, e)),
+        _ => Ok(()),
+    }
 }

@@ -7,6 +7,7 @@
 
 mod buffer;
 mod checkpoint;
+mod claim;
 mod commit;
 mod counters;
 mod debt;
@@ -39,7 +40,10 @@ mod seal;
 mod segment;
 mod sequencer;
 mod shared;
+mod shutdown;
 mod space;
+mod stats;
+mod survivors;
 mod sync;
 mod turns;
 mod writer;

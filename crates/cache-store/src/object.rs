@@ -4,20 +4,16 @@
 //! only after the record that replaced its own is synced, and its bytes go back to the quota when the last reader lets go.
 
 use crate::{
-    format::{
-        Secret, object as format,
-        object::{BODY_AT, CHUNK},
-        record::flag,
-    },
+    format::record::flag,
     roll::{full_disk, is_full},
     shared::Shared,
     space::Lease,
     sync::{AtomicBool, AtomicU64, Mutex, Ordering},
 };
 use blocks::Blocks;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use cache_core::{DiskBackend, Error, OpenMode, Result};
-use cache_index::{Position, Tag};
+use cache_index::Position;
 use std::{
     collections::{HashMap, VecDeque},
     io,
@@ -33,7 +29,7 @@ mod source;
 mod stream;
 mod whole;
 
-pub(crate) use format::disk_size;
+pub(crate) use crate::format::object::disk_size;
 pub(crate) use source::ObjectSource;
 pub(crate) use stream::{FilePart, GrowingObject, UncommittedBytes, checksums_from};
 
@@ -47,34 +43,59 @@ pub(crate) struct ObjectFile<B: DiskBackend> {
     /// Given back when the last holder, the registry or a reader, is gone.
     lease: Lease,
     synced: AtomicBool,
+    /// A sync of it failed: another one that goes well would prove nothing.
+    failed: AtomicBool,
     /// See [`flag::UNPROVEN`].
     unproven: AtomicBool,
     open: Mutex<Option<Open<B>>>,
+    /// Once it is unlinked and only readers hold it: counts its bytes as theirs.
+    held: Mutex<Option<Counted>>,
 }
 
 /// A file open for reading, with the checksums of its chunks.
 struct Open<B: DiskBackend> {
     file: B::File,
     checksums: Option<Bytes>,
+    _counted: Counted,
+}
+
+/// Counts until dropped.
+struct Counted {
+    count: Arc<AtomicU64>,
+    of: u64,
+}
+
+impl Counted {
+    fn new(count: &Arc<AtomicU64>, of: u64) -> Self {
+        count.fetch_add(of, Ordering::AcqRel);
+        Self { count: count.clone(), of }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.count.fetch_sub(self.of, Ordering::AcqRel);
+    }
 }
 
 impl<B: DiskBackend> ObjectFile<B> {
     /// A body that is about to be written.
     fn new(id: u64, path: PathBuf, lease: Lease) -> Self {
-        let (synced, unproven) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { id, path, lease, synced, unproven, open: Mutex::new(None) }
-    }
-
-    /// The file, where it is not synced yet.
-    pub(crate) fn unsynced(&self) -> Option<B::File> {
-        if self.synced.load(Ordering::Acquire) {
-            return None;
+        let no = || AtomicBool::new(false);
+        Self {
+            id,
+            path,
+            lease,
+            synced: no(),
+            failed: no(),
+            unproven: no(),
+            open: Mutex::new(None),
+            held: Mutex::new(None),
         }
-        self.open.lock().as_ref().map(|o| o.file.clone())
     }
 
-    pub(crate) fn mark_synced(&self) {
-        self.synced.store(true, Ordering::Release);
+    fn is_synced(&self) -> bool {
+        self.synced.load(Ordering::Acquire)
     }
 }
 
@@ -83,6 +104,9 @@ pub(crate) struct Objects<B: DiskBackend> {
     all: Mutex<HashMap<u64, Arc<ObjectFile<B>>>>,
     /// Ids of files kept open, least recently opened first.
     opened: Mutex<VecDeque<u64>>,
+    open_files: Arc<AtomicU64>,
+    /// Bytes of bodies that are unlinked and that readers have not let go of.
+    held: Arc<AtomicU64>,
     /// Held by whoever unlinks.
     unlinking: tokio::sync::Mutex<()>,
     /// Ids to unlink, each once all below its position is synced.
@@ -107,6 +131,8 @@ impl<B: DiskBackend> Objects<B> {
         Self {
             all: Mutex::new(HashMap::new()),
             opened: Mutex::new(VecDeque::new()),
+            open_files: Arc::default(),
+            held: Arc::default(),
             unlinking: tokio::sync::Mutex::new(()),
             doomed: Mutex::new(Vec::new()),
             busy: AtomicU64::new(0),
@@ -133,6 +159,12 @@ impl<B: DiskBackend> Objects<B> {
         self.all.lock().get(&id).cloned()
     }
 
+    /// The body of this id, where it is not synced yet.
+    pub(crate) fn unsynced(&self, id: u64) -> Option<Arc<ObjectFile<B>>> {
+        // 0 is no body's.
+        (id != 0).then(|| self.get(id)).flatten().filter(|object| !object.is_synced())
+    }
+
     /// [`flag::UNPROVEN`] where it holds for this body now, else no flag.
     pub(crate) fn doubt(&self, id: u64) -> u8 {
         let all = self.all.lock();
@@ -154,8 +186,17 @@ impl<B: DiskBackend> Objects<B> {
         self.wanted.load(Ordering::Acquire)
     }
 
+    /// Bytes that come back when readers let go, and no earlier.
+    pub(crate) fn held_by_readers(&self) -> u64 {
+        self.held.load(Ordering::Acquire)
+    }
+
     pub(crate) fn open_files(&self) -> u64 {
-        self.all.lock().values().filter(|o| o.open.lock().is_some()).count() as u64
+        self.open_files.load(Ordering::Acquire)
+    }
+
+    fn open(&self, file: B::File, checksums: Option<Bytes>) -> Open<B> {
+        Open { file, checksums, _counted: Counted::new(&self.open_files, 1) }
     }
 
     /// Tells writers that wait for room that there will be none.
@@ -166,19 +207,24 @@ impl<B: DiskBackend> Objects<B> {
         }
     }
 
-    /// Keeps a file open for the next reader, and lets the one go that was opened longest ago.
+    /// Keeps a file open for the next reader, and lets those go that were opened longest ago.
     fn keep_open(&self, id: u64) {
-        let out = {
-            let mut opened = self.opened.lock();
-            opened.push_back(id);
-            if opened.len() > MAX_OPEN { opened.pop_front() } else { None }
-        };
-        let Some(object) = out.and_then(|id| self.get(id)) else { return };
-        // A body that is not synced yet needs its handle for that.
-        if object.synced.load(Ordering::Acquire) {
-            drop(object.open.lock().take());
-        } else {
-            self.opened.lock().push_back(object.id);
+        self.opened.lock().push_back(id);
+        self.let_go();
+    }
+
+    /// Closes what is open beyond [`MAX_OPEN`]. A body that is not synced yet needs its handle for that.
+    fn let_go(&self) {
+        let mut tries = self.opened.lock().len();
+        while tries > MAX_OPEN {
+            tries -= 1;
+            let Some(id) = self.opened.lock().pop_front() else { return };
+            let Some(object) = self.get(id) else { continue };
+            if object.is_synced() {
+                drop(object.open.lock().take());
+            } else {
+                self.opened.lock().push_back(id);
+            }
         }
     }
 }
@@ -199,6 +245,33 @@ impl<B: DiskBackend> Drop for Busy<'_, B> {
 }
 
 impl<B: DiskBackend> Shared<B> {
+    /// Makes the file of a body, in the place of the oldest segment where the disk is full.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`], [`Error::Closed`], those of the device. The file is gone then.
+    async fn create_file(
+        self: &Arc<Self>,
+        object: &ObjectFile<B>,
+        preallocate: Option<u64>,
+        disk: u64,
+    ) -> Result<B::File> {
+        let (path, mode) = (&object.path, OpenMode { preallocate, ..OpenMode::CREATE_NEW });
+        let file = match self.backend.open(path, mode).await {
+            Err(error) if is_full(&error) && self.drop_oldest().await? => self.backend.open(path, mode).await,
+            made => made,
+        };
+        let file = file.map_err(|e| full_disk(disk, path, e))?;
+        *object.open.lock() = Some(self.objects.open(file.clone(), None));
+        if self.is_closed() {
+            // Nobody unlinks any more.
+            if self.backend.remove(path).await.is_err() {
+                self.counters.cleanup_errors.one();
+            }
+            return Err(Error::Closed);
+        }
+        Ok(file)
+    }
+
     pub(crate) async fn unlinker(self: Arc<Self>) {
         loop {
             let mut woken = pin!(self.signals.unlink.notified());
@@ -209,6 +282,29 @@ impl<B: DiskBackend> Shared<B> {
             }
             woken.await;
         }
+    }
+
+    /// Syncs bodies and their names.
+    ///
+    /// # Errors
+    /// Those of the device, now and for each of these bodies ever before.
+    pub(crate) async fn sync_objects(&self, objects: &[Arc<ObjectFile<B>>]) -> Result<()> {
+        for object in objects.iter().filter(|object| !object.is_synced()) {
+            let file = object.open.lock().as_ref().map(|open| open.file.clone());
+            // Unlinked meanwhile: nobody needs it.
+            let Some(file) = file else { continue };
+            let synced = if object.failed.load(Ordering::Acquire) {
+                Err(io::Error::other("an earlier sync of it failed"))
+            } else {
+                self.backend.sync_data(&file).await
+            };
+            object.failed.store(synced.is_err(), Ordering::Release);
+            synced.map_err(|e| Error::io("sync", &object.path, e))?;
+            object.synced.store(true, Ordering::Release);
+        }
+        self.objects.let_go();
+        let dir = &self.layout.objects;
+        self.backend.sync_dir(dir).await.map_err(|e| Error::io("sync", dir, e))
     }
 
     /// Unlinks every doomed body whose time has come.
@@ -241,6 +337,7 @@ impl<B: DiskBackend> Shared<B> {
             }
             self.objects.all.lock().remove(&id);
             drop(object.open.lock().take());
+            *object.held.lock() = Some(Counted::new(&self.objects.held, object.lease.bytes()));
             self.log.lock().forget_object(id);
             tracing::trace!(id, bytes = object.lease.bytes(), "unlinked a large body");
         }

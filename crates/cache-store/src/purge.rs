@@ -11,9 +11,10 @@ use crate::{
     },
     get::Sought,
     insert::check_key,
-    reclaim::{Reclaimed, Survivors},
+    reclaim::Reclaimed,
     sequencer::{Change, Class, Draft, Refused},
     shared::Shared,
+    survivors::Survivors,
 };
 use cache_core::{
     BoxFuture, CacheKey, DiskBackend, Durability, EntryId, Error, MAX_KEY_LEN, MAX_TAG_LEN, PurgeMode,

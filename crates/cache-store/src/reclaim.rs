@@ -8,23 +8,16 @@
 
 use crate::{
     commit::Debts,
-    format::{
-        footer,
-        record::{Kind, Parts, Record, flag, tag_of},
-        row::Row,
-    },
-    io,
     log::{Asked, Log, Unopened},
     roll::was_asked,
-    scan::Source,
     segment::Segment,
-    sequencer::{Change, Class, Draft, Refused},
     shared::Shared,
+    survivors::Survivors,
 };
-use bytes::{Bytes, BytesMut};
-use cache_core::{CacheKey, DiskBackend, Error, Result};
-use cache_index::{Entry, MAX_SEGMENTS, Position, Tag};
-use std::{pin::pin, sync::Arc};
+use bytes::BytesMut;
+use cache_core::{DiskBackend, Error, Result};
+use cache_index::{MAX_SEGMENTS, SegmentId};
+use std::{io, pin::pin, sync::Arc};
 use tokio::sync::MutexGuard;
 
 /// What reclaim remembers from one segment to the next.
@@ -34,14 +27,6 @@ pub(crate) struct ReclaimState {
     unsynced_dir: bool,
     /// Takes what is read of a victim. Used again and again: memory that is fresh costs more than the read.
     scratch: BytesMut,
-}
-
-/// Whether survivors are worth moving.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Survivors {
-    Move,
-    /// Room is wanted at any price.
-    Drop,
 }
 
 /// What became of one reclaim.
@@ -63,17 +48,6 @@ enum Oldest<B: DiskBackend> {
     InUse,
 }
 
-/// A record of the victim that the index still points to.
-struct Live {
-    row: Row,
-    entry: Entry,
-    tick: u64,
-}
-
-/// Records closer than this are read together.
-const GAP: u64 = 32 << 10;
-/// Bytes read at once.
-const SPAN: u64 = 1 << 20;
 /// Segments beyond this many times the count that fits are reclaimed whatever the quota says: every open begins one.
 const MANY: u64 = 2;
 
@@ -92,7 +66,9 @@ impl<B: DiskBackend> Shared<B> {
                 }
                 log.asked()
             };
-            if self.wants_reclaim() {
+            if self.would_free_too_little() {
+                self.starve_objects();
+            } else if self.wants_reclaim() {
                 match self.reclaim_oldest(Survivors::Move, answers).await {
                     Ok(Reclaimed::Done) => continue,
                     Ok(Reclaimed::NotYet) => {}
@@ -121,10 +97,42 @@ impl<B: DiskBackend> Shared<B> {
         log.reclaim_only || self.space.free() < self.room_wanted(&log) || segments > self.most_segments()
     }
 
+    /// Whether only large bodies wait, for room that readers hold and that all dead records together would not make: moving live
+    /// ones about, or giving them up, is not the price of a slow reader.
+    fn would_free_too_little(&self) -> bool {
+        let held = self.objects.held_by_readers();
+        if self.objects.wanted() == 0 || held == 0 {
+            return false;
+        }
+        let ids = self.index.segment_ids();
+        let (missing, growing) = {
+            let log = self.log.lock();
+            let free = self.space.free();
+            let for_the_log = log.reclaim_only || free < self.room_of_log(&log);
+            if log.closed || for_the_log || ids.len() as u64 > self.most_segments() {
+                return false;
+            }
+            let growing = [log.active.as_ref().map(|a| a.segment.id), log.spare.as_ref().map(|s| s.id)];
+            (self.room_wanted(&log).saturating_sub(free), growing)
+        };
+        let dead = |id: SegmentId| {
+            let segment = self.index.segment(id)?;
+            let records =
+                segment.seal().map_or(segment.lease.bytes(), |seal| seal.file_len - seal.footer_len);
+            Some(records.saturating_sub(self.index.segment_live_bytes(id)))
+        };
+        let finished = ids.into_iter().filter(|id| !growing.contains(&Some(*id)));
+        missing <= held && finished.filter_map(dead).sum::<u64>() < missing
+    }
+
     /// Room for the next segment and for large bodies that wait, beside the room that is kept.
     fn room_wanted(&self, log: &Log<B>) -> u64 {
-        let next = if log.spare.is_none() { self.limits.segment } else { 0 };
-        self.limits.kept + next + self.objects.wanted()
+        self.room_of_log(log) + self.objects.wanted()
+    }
+
+    /// Room for the next segment, beside the room that is kept.
+    fn room_of_log(&self, log: &Log<B>) -> u64 {
+        self.limits.kept + if log.spare.is_none() { self.limits.segment } else { 0 }
     }
 
     /// Above this, reclaim works whatever the quota says, and an open drops the oldest.
@@ -132,17 +140,33 @@ impl<B: DiskBackend> Shared<B> {
         (MANY * (self.space.capacity() / self.limits.segment) + 64).min(u64::from(MAX_SEGMENTS) * 3 / 4)
     }
 
+    /// Nothing can be reclaimed for large bodies: those that wait are told, unless bytes are on their way.
+    fn starve_objects(&self) {
+        if !self.hastens_doomed() {
+            self.objects.starve();
+            self.signals.room.notify_waiters();
+        }
+    }
+
+    /// Has those large bodies go whose time comes once what replaced them is synced. `false`: there are none.
+    fn hastens_doomed(&self) -> bool {
+        let mut log = self.log.lock();
+        if !self.objects.is_dooming() {
+            return false;
+        }
+        log.sync_wanted = log.sync_wanted.max(log.head());
+        drop(log);
+        self.signals.commit.notify_one();
+        self.signals.unlink.notify_one();
+        true
+    }
+
     /// Nothing is left to reclaim: those that wait for room are told.
     fn starve(&self, error: Option<Error>, answers: Asked) {
-        let mut log = self.log.lock();
-        if error.is_none() && self.objects.is_dooming() {
-            // Bytes are on their way: those of large bodies that go once what replaced them is synced.
-            log.sync_wanted = log.sync_wanted.max(log.head());
-            drop(log);
-            self.signals.commit.notify_one();
-            self.signals.unlink.notify_one();
+        if error.is_none() && self.hastens_doomed() {
             return;
         }
+        let mut log = self.log.lock();
         // Room kept for reclaim is of no use to it now.
         log.reclaim_only = false;
         let waits = log.spare.is_none() && log.active.is_none();
@@ -156,7 +180,19 @@ impl<B: DiskBackend> Shared<B> {
     }
 
     /// Gives the oldest segment up to make room on a full disk. `false`: there is none.
-    pub(crate) async fn drop_oldest(&self) -> Result<bool> {
+    ///
+    /// # Cancellation
+    /// Goes on as a task, and does so too where the caller does not poll: all others wait for a reclaim under way.
+    pub(crate) async fn drop_oldest(self: &Arc<Self>) -> Result<bool> {
+        let shared = self.clone();
+        let dropping = self.handle.spawn(async move { shared.drop_oldest_here().await });
+        dropping
+            .await
+            .unwrap_or_else(|died| Err(Error::io("reclaim", &self.layout.segments, io::Error::other(died))))
+    }
+
+    /// [`Shared::drop_oldest`] in this task.
+    pub(crate) async fn drop_oldest_here(&self) -> Result<bool> {
         let asked = self.log.lock().ask();
         Ok(self.reclaim_oldest(Survivors::Drop, asked).await? == Reclaimed::Done)
     }
@@ -226,10 +262,10 @@ impl<B: DiskBackend> Shared<B> {
         for victim in &emptied {
             match self.backend.remove(&victim.path).await {
                 // Gone already: a reclaim was dropped after this step.
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
                     self.counters.cleanup_errors.one();
                     let error = Error::io("remove", &victim.path, e);
-                    self.log.lock().names_lost = Some(error.clone());
+                    self.lose_names(&error);
                     return Err(error);
                 }
                 _ => {}
@@ -267,16 +303,6 @@ impl<B: DiskBackend> Shared<B> {
         self.space.free() + freed < self.room_wanted(&self.log.lock()) + ahead
     }
 
-    /// Has a segment opened before the survivors want it, unless it is the last of the kept room.
-    fn open_ahead(&self) {
-        let mut log = self.log.lock();
-        if log.spare.is_none() && self.space.free() >= 2 * self.limits.segment {
-            log.urgent = true;
-            drop(log);
-            self.signals.open.notify_one();
-        }
-    }
-
     async fn sync_segments_dir(&self, state: &mut ReclaimState) -> Result<()> {
         let dir = &self.layout.segments;
         if let Err(error) = self.backend.sync_dir(dir).await {
@@ -284,7 +310,7 @@ impl<B: DiskBackend> Shared<B> {
             let asked = was_asked(&error);
             let error = Error::io("sync", dir, error);
             if asked {
-                self.log.lock().names_lost = Some(error.clone());
+                self.lose_names(&error);
             }
             return Err(error);
         }
@@ -294,6 +320,12 @@ impl<B: DiskBackend> Shared<B> {
         }
         state.unsynced_dir = false;
         Ok(())
+    }
+
+    /// What names a power cut would leave is not known any more: nothing is given back from here on.
+    pub(crate) fn lose_names(&self, error: &Error) {
+        tracing::error!(%error, "no room is given back any more: open the cache again");
+        self.log.lock().names_lost = Some(error.clone());
     }
 
     /// The oldest segment but for so many.
@@ -308,207 +340,5 @@ impl<B: DiskBackend> Shared<B> {
         }
         drop(log);
         self.index.segment(id).map_or(Oldest::InUse, Oldest::Finished)
-    }
-
-    /// Moves or evicts every entry whose record lies in the victim.
-    async fn empty(
-        &self,
-        victim: &Arc<Segment<B>>,
-        survivors: Survivors,
-        scratch: &mut BytesMut,
-    ) -> Result<()> {
-        if self.index.segment_live_bytes(victim.id) > 0 {
-            if survivors == Survivors::Move {
-                self.open_ahead();
-            }
-            let mut live = self.live_rows(victim).await;
-            if survivors == Survivors::Move {
-                self.select(&mut live);
-                self.relocate(victim, live, scratch).await?;
-            }
-        }
-        // Whoever is left found no room, was not worth it, or did not read.
-        for shard in 0..self.index.shards() {
-            if self.index.segment_live_bytes(victim.id) == 0 {
-                break;
-            }
-            for entry in self.index.retain(shard, |_, e| e.position.segment() != victim.id) {
-                self.counters.early_evictions.one();
-                self.discard(&entry, None);
-            }
-        }
-        Ok(())
-    }
-
-    /// The victim's rows that the index still points to; those that do not read are left out.
-    async fn live_rows(&self, victim: &Arc<Segment<B>>) -> Vec<Live> {
-        let rows = match self.footer_rows(victim).await {
-            Some(rows) => rows,
-            None => match self.source(victim).scan().await {
-                Ok(scan) => scan.rows,
-                Err(error) => {
-                    tracing::warn!(segment = %victim.id, %error, "a segment to reclaim does not read");
-                    self.counters.read_errors.one();
-                    Vec::new()
-                }
-            },
-        };
-        let live = |row: Row| {
-            let (tag, at) = (tag_of(&row.digest), row.position(victim.id));
-            let tick = self.index.tick_of(tag, at)?;
-            let entry = self.index.peek(tag).filter(|e| e.position == at)?;
-            Some(Live { row, entry, tick })
-        };
-        rows.into_iter().filter(|r| r.kind == Kind::Insert).filter_map(live).collect()
-    }
-
-    fn source<'a>(&'a self, victim: &'a Segment<B>) -> Source<'a, B> {
-        let Segment { file, path, id, .. } = victim;
-        Source { backend: &self.backend, secret: &self.secret, file, path, id: *id, recovery: false }
-    }
-
-    async fn footer_rows(&self, victim: &Arc<Segment<B>>) -> Option<Vec<Row>> {
-        let seal = victim.seal()?;
-        let at = seal.file_len - seal.footer_len;
-        let len = seal.footer_len as usize;
-        let read = io::read(&self.backend, &victim.file, BytesMut::new(), len, at, true).await;
-        let (bytes, _) = read.ok()?;
-        let footer = footer::decode(&bytes, victim.id, seal.file_len, &self.uuid, &self.secret)?;
-        Some(footer.rows)
-    }
-
-    /// Keeps what is worth moving: the most recently used within the budget, every record of a large body, nothing that
-    /// expired long ago; then puts it in the order of the log.
-    fn select(&self, live: &mut Vec<Live>) {
-        let now = live.iter().any(|l| l.entry.expires_ms != 0).then(|| self.now_ms());
-        let window = u64::try_from(self.config.stale_window.as_millis()).unwrap_or(u64::MAX);
-        live.retain(|l| {
-            let gone = l.entry.expires_ms != 0
-                && now.is_some_and(|now| now > l.entry.expires_ms.saturating_add(window));
-            if gone && let Some(entry) = self.index.remove_at(tag_of(&l.row.digest), l.entry.position) {
-                self.counters.expirations.one();
-                self.discard(&entry, None);
-            }
-            !gone
-        });
-        live.sort_unstable_by_key(|l| std::cmp::Reverse((l.entry.object.is_some(), l.tick)));
-        let mut log = self.log.lock();
-        let mut budget = log.budget;
-        live.retain(|l| {
-            let len = u64::from(l.entry.len);
-            let fits = l.entry.object.is_some() || len <= budget;
-            if fits {
-                budget = budget.saturating_sub(len);
-            }
-            fits
-        });
-        log.budget = budget;
-        drop(log);
-        live.sort_unstable_by_key(|l| l.row.offset);
-    }
-
-    async fn relocate(
-        &self,
-        victim: &Arc<Segment<B>>,
-        live: Vec<Live>,
-        scratch: &mut BytesMut,
-    ) -> Result<()> {
-        let mut rest = live.as_slice();
-        while let Some(first) = rest.first() {
-            let start = first.row.offset;
-            let mut end = start;
-            let run = rest.iter().take_while(|l| {
-                let (at, stop) = (l.row.offset, l.row.offset + u64::from(l.row.len));
-                let near = at == start || at <= end + GAP && stop - start <= SPAN;
-                if near {
-                    end = stop;
-                }
-                near
-            });
-            let (now, later) = rest.split_at(run.count().max(1));
-            rest = later;
-            let len = (end - start) as usize;
-            let mut buf = std::mem::take(scratch);
-            buf.clear();
-            let read = io::read(&self.backend, &victim.file, buf, len, start, true).await;
-            let bytes = match read {
-                Ok((bytes, _)) => bytes.freeze(),
-                Err(error) => {
-                    tracing::warn!(segment = %victim.id, %error, "survivors do not read");
-                    self.counters.read_errors.one();
-                    continue;
-                }
-            };
-            for l in now {
-                let from = (l.row.offset - start) as usize;
-                let Some(bytes) = bytes.get(from..from + l.row.len as usize).map(|b| bytes.slice_ref(b))
-                else {
-                    continue;
-                };
-                if !self.move_record(&bytes, l.entry.position).await? {
-                    return Ok(());
-                }
-            }
-            // Nobody holds a piece of it any more: what was moved was copied.
-            *scratch = bytes.try_into_mut().unwrap_or_default();
-        }
-        Ok(())
-    }
-
-    /// Asks the opener for the room kept for reclaim. `false`: it is used up.
-    fn ask_for_kept_room(&self, again: bool) -> bool {
-        let mut log = self.log.lock();
-        if log.reclaim_only && again && log.spare.is_none() && log.active.is_none() {
-            return false;
-        }
-        log.urgent = true;
-        drop(log);
-        self.signals.open.notify_one();
-        true
-    }
-
-    /// Appends a survivor again. `false`: there is no room for more.
-    async fn move_record(&self, bytes: &Bytes, at: Position) -> Result<bool> {
-        let Some(record) = Record::decode(bytes.clone(), at, &self.secret) else {
-            self.counters.corruptions.one();
-            return Ok(true);
-        };
-        let (mut header, Parts { key: canonical, attributes, meta, body }) = record.into_parts();
-        let Some(key) = CacheKey::from_canonical(canonical.clone()) else { return Ok(true) };
-        header.flags = header.flags & !flag::UNPROVEN | flag::MOVED | self.objects.doubt(header.object);
-        let tag: Tag = header.tag();
-        let draft = Draft { header, key: canonical, attributes, meta, body, object: None, flight: None };
-        let change = Change::Replace { expect: at, key: &key, lift_stale: false };
-        let mut asked = None;
-        loop {
-            let mut room = pin!(self.signals.room.notified());
-            room.as_mut().enable();
-            match self.append(&draft, &change, Class::Move, asked) {
-                Ok(_) => return Ok(true),
-                Err(Refused::Changed) => {
-                    // Replaced, removed or evicted meanwhile; or purged, and then the entry falls out here.
-                    if let Some(entry) = self.index.remove_at(tag, at) {
-                        self.counters.purged.one();
-                        let head = self.log.lock().head();
-                        self.discard(&entry, Some(head));
-                    }
-                    return Ok(true);
-                }
-                // The kept room is reclaim's own; a write buffer comes back when its write ends.
-                Err(Refused::NoSegment(then)) => {
-                    if !self.ask_for_kept_room(asked.is_some()) {
-                        return Ok(false);
-                    }
-                    asked = Some(then);
-                    room.await;
-                }
-                Err(Refused::NoBuffer) => room.await,
-                Err(Refused::Failed(Error::Closed)) => return Err(Error::Closed),
-                Err(Refused::Failed(error)) => {
-                    tracing::debug!(%error, "no room to move survivors");
-                    return Ok(false);
-                }
-            }
-        }
     }
 }

@@ -1,47 +1,35 @@
-//! Opening: lock, superblock, then the snapshot or the log itself.
+//! Recovery of a claimed directory: the snapshot, or the log itself.
 //!
-//! **Invariants**: nothing is touched before the lock is held and the superblock is understood; what is there is only added
-//! to or removed from in an order that lets the whole be cut off anywhere and run again; a device that does not read ends
-//! the open and deletes nothing. When it is over every segment is sealed and synced, and none of them takes a record again.
+//! **Invariants**: what is there is only added to or removed from in an order that lets the whole be cut off anywhere and run
+//! again; a device that does not read ends the open and deletes nothing. When it is over every segment is sealed and synced,
+//! and none of them takes a record again.
 
 use crate::{
     checkpoint,
+    claim::Claimed,
     format::{
         BLOCK, Secret,
         footer::{self, FooterHead},
-        object::file_len,
         record::Kind,
         round_up,
         row::{ROW_LEN, Row},
-        superblock::{Superblock, Unreadable, VERSION},
     },
-    io,
+    io::{self, list, remove},
     layout::{Layout, object_id, segment_id},
-    publish::publish,
     scan::{Scan, Source},
     seal::write_footer,
     segment::{Seal, Segment},
-    shared::{Limits, to_ms},
+    shared::Limits,
     space::Space,
 };
 use bytes::BytesMut;
-use cache_core::{
-    Advice, Clock, Config, DirEntry, DiskBackend, Error, OnDamage, OpenMode, RecoveryReport, RecoverySource,
-    Result,
-};
+use cache_core::{Advice, Config, DiskBackend, Error, OpenMode, RecoveryReport, RecoverySource, Result};
 use cache_index::{Index, MAX_SEGMENTS, Position, Purges, Replay, SegmentFacts, SegmentId, Tag, plan};
 use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
     sync::Arc,
 };
-
-/// The directory, locked and understood.
-pub(crate) struct Claimed<F> {
-    pub(crate) layout: Layout,
-    pub(crate) lock: F,
-    pub(crate) superblock: Superblock,
-}
 
 /// What recovery found.
 pub(crate) struct Recovered<B: DiskBackend> {
@@ -64,125 +52,6 @@ pub(crate) struct FoundObject {
 
 /// No footer's head and trailer together are longer.
 const TAIL: u64 = footer::FIXED_LEN;
-/// A superblock is shorter than this.
-const MAX_SUPERBLOCK: u64 = 64 << 10;
-
-/// Locks the directory and reads its superblock, or makes both.
-///
-/// # Errors
-/// [`Error::Locked`], [`Error::UnsupportedFormat`], [`Error::Corrupt`], [`Error::InvalidConfig`], [`Error::Io`].
-pub(crate) async fn claim<B: DiskBackend>(
-    backend: &B,
-    config: &Config,
-    clock: &dyn Clock,
-) -> Result<Claimed<B::File>> {
-    let layout = Layout::new(&config.dir);
-    let io = |op, path: &Path| {
-        let path = path.to_owned();
-        move |e| Error::io(op, path, e)
-    };
-    backend.create_dir(&layout.dir).await.map_err(io("create directory", &layout.dir))?;
-    let mode = OpenMode { create: true, ..OpenMode::WRITE };
-    let lock = backend.open(&layout.lock, mode).await.map_err(io("open", &layout.lock))?;
-    if !backend.try_lock(&lock).await.map_err(io("lock", &layout.lock))? {
-        return Err(Error::Locked { path: layout.lock });
-    }
-    let read = match io::read_small(backend, &layout.superblock, MAX_SUPERBLOCK).await? {
-        Some(bytes) => Superblock::decode(&bytes).map(Some),
-        None if in_use(backend, &layout).await? => {
-            Err(Unreadable::Damaged("it is missing, but there are segments or large bodies"))
-        }
-        None => Ok(None),
-    };
-    let superblock = match read {
-        Ok(Some(superblock)) => superblock,
-        Ok(None) => create(backend, &layout, config, clock).await?,
-        Err(Unreadable::Newer(found)) => {
-            return Err(Error::UnsupportedFormat { path: layout.superblock, found, supported: VERSION });
-        }
-        Err(Unreadable::Damaged(reason)) => {
-            if config.on_damage == OnDamage::Refuse {
-                let reason = format!("{reason}; open with OnDamage::Recreate to start with an empty cache");
-                return Err(Error::Corrupt { path: layout.superblock, reason });
-            }
-            tracing::warn!(path = %layout.superblock.display(), reason, "starting over with an empty cache");
-            wipe(backend, &layout).await?;
-            create(backend, &layout, config, clock).await?
-        }
-    };
-    for dir in [&layout.segments, &layout.objects] {
-        backend.create_dir(dir).await.map_err(io("create directory", dir))?;
-    }
-    backend.sync_dir(&layout.dir).await.map_err(io("sync", &layout.dir))?;
-    let mut checked = config.clone();
-    checked.segment_size = Some(cache_core::ByteSize::bytes_of(superblock.segment_size));
-    checked.validate()?;
-    Ok(Claimed { layout, lock, superblock })
-}
-
-/// Whether there is anything that a superblock should be there for.
-async fn in_use<B: DiskBackend>(backend: &B, layout: &Layout) -> Result<bool> {
-    for dir in [&layout.segments, &layout.objects] {
-        if !list(backend, dir).await?.is_empty() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// The files of a directory; none where it is missing.
-async fn list<B: DiskBackend>(backend: &B, dir: &Path) -> Result<Vec<DirEntry>> {
-    match backend.list(dir).await {
-        Ok(entries) => Ok(entries),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(e) => Err(Error::io("list", dir, e)),
-    }
-}
-
-async fn create<B: DiskBackend>(
-    backend: &B,
-    layout: &Layout,
-    config: &Config,
-    clock: &dyn Clock,
-) -> Result<Superblock> {
-    let (mut uuid, mut secret) = ([0; 16], [0; 32]);
-    let random = |e: getrandom::Error| {
-        Error::io("random bytes for", &layout.superblock, std::io::Error::other(e.to_string()))
-    };
-    getrandom::fill(&mut uuid).map_err(random)?;
-    getrandom::fill(&mut secret).map_err(random)?;
-    let superblock = Superblock::new(uuid, secret, config.segment_bytes(), to_ms(clock.now()));
-    publish(backend, &layout.superblock, superblock.encode().into()).await?;
-    // The directory's own name, where this open has made it.
-    if let Some(parent) = layout.dir.parent().filter(|p| !p.as_os_str().is_empty()) {
-        backend.sync_dir(parent).await.map_err(|e| Error::io("sync", parent, e))?;
-    }
-    Ok(superblock)
-}
-
-/// Removes the cache's own files. The superblock goes last: until then the directory is still the damaged one.
-async fn wipe<B: DiskBackend>(backend: &B, layout: &Layout) -> Result<()> {
-    for dir in [&layout.segments, &layout.objects] {
-        for file in list(backend, dir).await? {
-            remove(backend, &file.path).await?;
-        }
-        match backend.sync_dir(dir).await {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("sync", dir, e)),
-            _ => {}
-        }
-    }
-    remove(backend, &layout.snapshot).await?;
-    remove(backend, &layout.superblock).await?;
-    backend.sync_dir(&layout.dir).await.map_err(|e| Error::io("sync", &layout.dir, e))
-}
-
-async fn remove<B: DiskBackend>(backend: &B, path: &Path) -> Result<()> {
-    match backend.remove(path).await {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, e)),
-        _ => Ok(()),
-    }
-}
-
 /// One segment file of the listing.
 struct SegmentFile<F> {
     file: F,
@@ -286,7 +155,9 @@ impl<B: DiskBackend> Recovery<'_, B> {
         // A log has hundreds of segments: where the page cache has their ends, each is spared a hop to another thread.
         let read = io::read(self.backend, &file, BytesMut::new(), take as usize, len - take, true).await;
         let (tail, _) = read.map_err(failed)?;
-        let promise = footer::trailer(&tail).filter(|(_, footer_len)| *footer_len <= len).map(
+        // A file longer than any segment is none of this cache's: what it promises takes no memory.
+        let promises = |footer_len: u64| footer_len <= len && len <= self.limits.segment;
+        let promise = footer::trailer(&tail).filter(|(_, footer_len)| promises(*footer_len)).map(
             |(checksum, footer_len)| {
                 let head = footer::head_of_tail(&tail).filter(|h: &FooterHead| h.segment == id.get());
                 let unfooted = head.map(|h| h.unfooted).unwrap_or_default();
@@ -338,7 +209,12 @@ impl<B: DiskBackend> Recovery<'_, B> {
             return Ok(None);
         };
         let head = &reading.head;
-        let same = head.uuid == self.uuid
+        // The index tells only so many ids apart, and its table is as long as they are far apart: before anything is verified.
+        let apart = |first: &SegmentId, last: &SegmentId| last.get() - first.get();
+        let (first, last) = (self.segments.keys().next(), self.segments.keys().next_back());
+        let near = first.zip(last).is_none_or(|(first, last)| apart(first, last) < MAX_SEGMENTS);
+        let same = near
+            && head.uuid == self.uuid
             && head.segments.len() == self.segments.len()
             && head.segments.iter().zip(&self.segments).all(|(sealed, (id, file))| {
                 let seal = file.promise.as_ref().map(|p| (p.seal.file_len, p.seal.checksum));
@@ -551,7 +427,6 @@ impl<B: DiskBackend> Recovery<'_, B> {
         if let Some(oldest) = index.segment_ids().first() {
             purges.forget_before(*oldest);
         }
-        debug_assert!(self.limits.segment > 0 && file_len(0) == BLOCK);
         Ok(Recovered { index, purges, space: self.space, next, version, objects, report: self.report })
     }
 }

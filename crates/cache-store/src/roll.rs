@@ -180,7 +180,7 @@ impl<B: DiskBackend> Shared<B> {
                 drop(file);
                 if was_asked(&error) {
                     let kept = io::Error::new(error.kind(), error.to_string());
-                    self.log.lock().names_lost = Some(Error::io("sync", &self.layout.segments, kept));
+                    self.lose_names(&Error::io("sync", &self.layout.segments, kept));
                 }
                 if self.backend.remove(&path).await.is_err() {
                     self.counters.cleanup_errors.one();

@@ -49,13 +49,17 @@ impl<B: DiskBackend> Shared<B> {
     }
 
     async fn seal_front(&self) -> Result<()> {
-        let (segment, bytes, data_len) = {
-            let log = self.log.lock();
-            let Some(Closed { segment, table, .. }) = log.sealing.front() else { return Ok(()) };
-            let head = self.footer_head(&log, segment.id.get(), table.end);
-            let bytes = footer::encode(&head, &table.rows, &table.scopes, &self.secret);
-            (segment.clone(), bytes, table.end)
+        let (segment, head, rows, scopes) = {
+            let mut log = self.log.lock();
+            let Some(Closed { segment, table, .. }) = log.sealing.front_mut() else { return Ok(()) };
+            // Nobody asks a segment in this queue for them any more.
+            let (rows, scopes) = (std::mem::take(&mut table.rows), std::mem::take(&mut table.scopes));
+            let (segment, end) = (segment.clone(), table.end);
+            (segment.clone(), self.footer_head(&log, segment.id.get(), end), rows, scopes)
         };
+        let data_len = head.data_len;
+        // Milliseconds for a long segment: not under the lock that every insert takes.
+        let bytes = footer::encode(&head, &rows, &scopes, &self.secret);
         self.counters.bytes_written.add(bytes.len() as u64);
         let seal = write_footer(&self.backend, &segment.file, &segment.path, bytes, data_len).await?;
         segment.sealed(seal);

@@ -17,11 +17,12 @@ use crate::{
     object::{self, ObjectFile},
     segment::Segment,
     shared::Shared,
+    turns::Turn,
 };
 use bytes::{Bytes, BytesMut};
 use cache_core::{CacheKey, DiskBackend, Error, PurgeMode, PurgeScope};
 use cache_index::{Entry, ObjectRef, Position};
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// Who writes: each class has write buffers that the ones before it cannot take.
@@ -35,6 +36,13 @@ pub(crate) enum Class {
     /// Reclaim's copies.
     Move,
 }
+
+/// How long who waits for room waits for its turn.
+const TURN: Duration = Duration::from_millis(100);
+/// So many large bodies of the active segment are synced whoever waits for that.
+const MOST_UNSYNCED: usize = 64;
+/// With so many, the sync does not keep up with those who store them: the next ones wait for it.
+const MOST_WAITED_FOR: usize = 4 * MOST_UNSYNCED;
 
 /// A record that has no place yet.
 pub(crate) struct Draft<B: DiskBackend> {
@@ -112,6 +120,8 @@ pub(crate) struct Placed<B: DiskBackend> {
     pub(crate) entry_id: u64,
     /// What the index held before.
     pub(crate) before: Option<Entry>,
+    /// So many large bodies wait for their sync that who stores another one waits for it, too.
+    pub(crate) crowded: bool,
 }
 
 /// Why a record got no place.
@@ -168,11 +178,9 @@ impl<B: DiskBackend> Shared<B> {
         }
         let scope = if matches!(change, Change::Purge { .. }) { &draft.meta[..] } else { &[] };
         let (segment, position) = self.place(&mut log, &mut header, draft, scope, class, asked)?;
-        if let Some(object) = &draft.object
-            && let Some(active) = &mut log.active
-        {
-            active.objects.push(PublishedObject { offset: position.offset(), object: object.clone() });
-        }
+        // A new meta for a body that is not synced yet vouches for it as well: the record before it may be lost.
+        let object = draft.object.clone().or_else(|| self.objects.unsynced(header.object));
+        let crowded = self.note_object(&mut log, object, position.offset());
         let before = self.publish(&header, position, change);
         self.doom_flights(&header, change);
         if let (Change::Insert, Some(flight)) = (change, &draft.flight) {
@@ -184,7 +192,21 @@ impl<B: DiskBackend> Shared<B> {
         } else {
             log.budget = log.budget.saturating_add(self.earned(len)).min(self.space.capacity());
         }
-        Ok(Placed { segment, end: position.offset() + len, position, entry_id: header.entry_id, before })
+        let (end, entry_id) = (position.offset() + len, header.entry_id);
+        Ok(Placed { segment, end, position, entry_id, before, crowded })
+    }
+
+    /// Notes a large body that is to be synced before the record at `offset`. Returns whether there are too many of them.
+    fn note_object(&self, log: &mut Log<B>, object: Option<Arc<ObjectFile<B>>>, offset: u64) -> bool {
+        let (Some(object), Some(active)) = (object, &mut log.active) else { return false };
+        active.objects.push(PublishedObject { offset, object });
+        let (count, end) = (active.objects.len(), Position::new(active.segment.id, active.table.end));
+        if count >= MOST_UNSYNCED {
+            // Each is a descriptor, and a sync to come.
+            log.sync_wanted = log.sync_wanted.max(end);
+            self.signals.commit.notify_one();
+        }
+        count >= MOST_WAITED_FOR
     }
 
     /// Bytes that reclaim may move for so many new ones.
@@ -209,7 +231,7 @@ impl<B: DiskBackend> Shared<B> {
         let queues = wait && class == Class::Insert;
         let mut turn = None;
         if queues && !self.turns.are_free() {
-            turn = Some(self.turns.take().await);
+            turn = self.turn().await;
         }
         let mut asked = None;
         loop {
@@ -222,10 +244,18 @@ impl<B: DiskBackend> Shared<B> {
                 other => return other.map(Some),
             }
             if queues && turn.is_none() {
-                turn = Some(self.turns.take().await);
+                turn = self.turn().await;
             } else {
                 room.await;
             }
+        }
+    }
+
+    /// The caller's turn; `None`: it did not come for so long that those whose turn it is may not be polled any more.
+    async fn turn(&self) -> Option<Turn<'_>> {
+        tokio::select! {
+            turn = self.turns.take() => Some(turn),
+            () = self.sleep(TURN) => None,
         }
     }
 

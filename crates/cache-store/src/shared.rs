@@ -118,6 +118,12 @@ impl Limits {
 }
 
 impl<B: DiskBackend> Shared<B> {
+    /// A timer of the cache's runtime: the caller's may have none.
+    pub(crate) fn sleep(&self, time: Duration) -> tokio::time::Sleep {
+        let _entered = self.handle.enter();
+        tokio::time::sleep(time)
+    }
+
     /// Unix milliseconds now; at least 1, which is the earliest time that an entry can expire.
     pub(crate) fn now_ms(&self) -> u64 {
         to_ms(self.clock.now()).max(1)

@@ -9,7 +9,7 @@ use crate::{
     direct::DirectReads,
     engine::Engine,
     format::{object::CHUNK, record::half_digest},
-    growth::Following,
+    growth::{Following, Left},
     inflight::{Flight, Phase},
     insert::{check_key, set_lengths},
     object::{GrowingObject, checksums_from},
@@ -22,20 +22,26 @@ use cache_core::{
     Inserted, Result, Target,
 };
 use cache_index::Tag;
-use std::{fmt, pin::pin, sync::Arc};
+use std::{
+    fmt,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 /// Bytes kept in memory before they go to the file.
 const PORTION: u64 = 8 * CHUNK;
 /// Bytes kept for readers of a body that cannot be stored.
 const WINDOW: u64 = 2 * PORTION;
+/// How long the others wait for a reader of such a body that takes nothing.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is to become of the body.
 enum Fate {
     Stored,
-    NotAdmitted,
-    /// `settled`: the older value is gone.
-    Lost {
-        error: Error,
+    /// This is what `commit` says. `settled`: the older value is gone.
+    Refused {
+        done: Result<Inserted>,
         settled: bool,
     },
 }
@@ -90,20 +96,7 @@ impl<B: DiskBackend> Engine<B> {
     pub async fn writer(&self, key: &CacheKey, options: InsertOptions) -> Result<EntryWriter<B>> {
         let _under_way = self.enter()?;
         check_key(key)?;
-        let shared = &self.shared;
-        let begun = shared.insert_draft(key, &options).and_then(|draft| {
-            shared.check_record(&draft.header)?;
-            let flight = shared.enter_flight(key, false)?.0;
-            shared.begin_write(flight, draft, options.clone())
-        });
-        match begun {
-            Ok(writer) => Ok(writer),
-            Err(error) => {
-                let level = shared.level(options.get_durability().unwrap_or(shared.config.durability));
-                shared.settle(key, level, None, Err(error)).await?;
-                Err(Error::Closed)
-            }
-        }
+        self.shared.begin_or_settle(key, options, None).await
     }
 
     /// The write in flight of a key, or one exact write. No I/O.
@@ -143,11 +136,37 @@ impl<B: DiskBackend> Shared<B> {
 }
 
 impl<B: DiskBackend> Shared<DirectReads<B>> {
+    /// Begins to write, for this flight or one of its own. Refused, the older value goes.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::Closed`].
+    pub(crate) async fn begin_or_settle(
+        self: &Arc<Self>,
+        key: &CacheKey,
+        options: InsertOptions,
+        flight: Option<&Arc<Flight<DirectReads<B>>>>,
+    ) -> Result<EntryWriter<B>> {
+        let level = self.level(options.get_durability().unwrap_or(self.config.durability));
+        let begun = self.insert_draft(key, &options).and_then(|draft| {
+            self.check_record(&draft.header)?;
+            let flight = match flight {
+                Some(flight) => flight.clone(),
+                None => self.enter_flight(key, false)?.0,
+            };
+            self.begin_write(flight, draft, options)
+        });
+        if let Err(refused) = &begun {
+            // It reports the same error.
+            drop(self.settle(key, level, flight, Err(refused.clone())).await);
+        }
+        begun
+    }
+
     /// The flight begins to write.
     ///
     /// # Errors
     /// [`Error::Closed`].
-    pub(crate) fn begin_write(
+    fn begin_write(
         self: &Arc<Self>,
         flight: Arc<Flight<DirectReads<B>>>,
         mut draft: Draft<DirectReads<B>>,
@@ -186,7 +205,8 @@ impl<B: DiskBackend> EntryWriter<B> {
 
     /// What happens when the body cannot be stored, because it is too large or the disk is full or fails. `false`, the
     /// default: `write` tells, and followers get [`Error::WriterAborted`]. `true`: followers are fed from memory at the pace
-    /// of the slowest, as long as there are any, and only `commit` tells.
+    /// of the slowest, as long as there are any, and only `commit` tells. One that takes nothing for half a minute gets
+    /// [`Error::WriterAborted`], and the others go on.
     pub fn keep_feeding(&mut self, feed: bool) {
         self.feeding = feed;
     }
@@ -208,10 +228,12 @@ impl<B: DiskBackend> EntryWriter<B> {
     }
 
     async fn taken(&mut self, piece: Bytes) -> Result<()> {
-        if matches!(self.fate, Fate::Stored)
-            && let Err(error) = self.make_room(piece.len() as u64).await
-        {
-            self.lose(error).await?;
+        if matches!(self.fate, Fate::Stored) {
+            match self.make_room(piece.len() as u64).await {
+                Ok(true) => {}
+                Ok(false) => self.give_up(Ok(Inserted::NotAdmitted)).await?,
+                Err(error) => self.give_up(Err(error)).await?,
+            }
         }
         if !matches!(self.fate, Fate::Stored) {
             self.make_room_in_memory().await?;
@@ -251,11 +273,10 @@ impl<B: DiskBackend> EntryWriter<B> {
                 if self.feeding || done.is_ok() {
                     self.flight.growth.end();
                 }
-                let settled = matches!(self.fate, Fate::Lost { settled: true, .. });
-                drop(self);
-                if settled {
+                if matches!(self.fate, Fate::Refused { settled: true, .. }) {
                     return done;
                 }
+                drop(self);
                 done
             }
         };
@@ -267,8 +288,7 @@ impl<B: DiskBackend> EntryWriter<B> {
         match &self.fate {
             Fate::Stored if self.flight.is_doomed() => return Err(Ok(Inserted::Superseded)),
             Fate::Stored => {}
-            Fate::NotAdmitted => return Err(Ok(Inserted::NotAdmitted)),
-            Fate::Lost { error, .. } => return Err(Err(error.clone())),
+            Fate::Refused { done, .. } => return Err(done.clone()),
         }
         let len = self.flight.growth.taken();
         self.draft.header.body_len = len;
@@ -303,19 +323,15 @@ impl<B: DiskBackend> EntryWriter<B> {
         Ok(placed)
     }
 
-    /// Writes what fills a portion to the file, before `more` bytes are taken.
-    async fn make_room(&mut self, more: u64) -> Result<()> {
+    /// Writes what fills a portion to the file, before `more` bytes are taken. `false`: it is not admitted.
+    async fn make_room(&mut self, more: u64) -> Result<bool> {
         let growth = &self.flight.growth;
         let (len, max) = (growth.taken() + more, self.shared.limits.max_entry);
         if len > max {
             return Err(Error::TooLarge { what: "the body", len, max });
         }
         let keep = if self.object.is_some() { PORTION } else { self.shared.limits.inline.max(CHUNK) };
-        if growth.in_memory() > keep && !self.portion(false).await? {
-            self.fate = Fate::NotAdmitted;
-            self.flight.doom();
-        }
-        Ok(())
+        if growth.in_memory() > keep { self.portion(false).await } else { Ok(true) }
     }
 
     /// Writes what can be written to the file: whole chunks, or all and the trailer. `false`: it is not admitted.
@@ -346,19 +362,19 @@ impl<B: DiskBackend> EntryWriter<B> {
         Ok(true)
     }
 
-    /// The body cannot be stored.
-    async fn lose(&mut self, error: Error) -> Result<()> {
-        self.fate = Fate::Lost { error: error.clone(), settled: false };
-        if !self.feeding {
+    /// The body will not be stored.
+    async fn give_up(&mut self, done: Result<Inserted>) -> Result<()> {
+        self.fate = Fate::Refused { done: done.clone(), settled: false };
+        if done.is_err() && !self.feeding {
             self.flight.growth.abort();
         }
         // At once: a caller that drops the writer on an error has refused the older value too.
         let (shared, flight, level) = (&self.shared, &self.flight, self.level());
-        drop(shared.settle(&flight.key, level, Some(flight), Err(error.clone())).await);
+        let done = shared.settle(&flight.key, level, Some(flight), done).await;
         // Whoever misses from now on fetches anew.
         self.flight.doom();
-        self.fate = Fate::Lost { error: error.clone(), settled: true };
-        if self.feeding { Ok(()) } else { Err(error) }
+        self.fate = Fate::Refused { done: done.clone(), settled: true };
+        if self.feeding { Ok(()) } else { done.map(|_| ()) }
     }
 
     fn level(&self) -> Durability {
@@ -367,26 +383,28 @@ impl<B: DiskBackend> EntryWriter<B> {
 
     /// Waits for readers, where nothing goes to the disk.
     async fn make_room_in_memory(&mut self) -> Result<()> {
-        let growth = &self.flight.growth;
+        let (growth, Fate::Refused { done, .. }) = (&self.flight.growth, &self.fate) else { return Ok(()) };
         if !self.feeding {
-            if let Fate::Lost { error, .. } = &self.fate {
-                return Err(error.clone());
-            }
+            done.clone()?;
             growth.cut(WINDOW);
             return Ok(());
         }
+        let mut held: Option<(u64, Pin<Box<tokio::time::Sleep>>)> = None;
         loop {
             let mut drained = pin!(growth.drained());
             drained.as_mut().enable();
-            match growth.trim(WINDOW) {
-                (_, false) => {
-                    return Err(match &self.fate {
-                        Fate::Lost { error, .. } => error.clone(),
-                        _ => Error::WriterAborted,
-                    });
-                }
-                (true, true) => return Ok(()),
-                (false, true) => drained.await,
+            let slowest = match growth.trim(WINDOW) {
+                Left::Unread => return Err(done.clone().err().unwrap_or(Error::WriterAborted)),
+                Left::Little => return Ok(()),
+                Left::HeldAt(slowest) => slowest,
+            };
+            let (_, runs_out) = match &mut held {
+                Some(same) if same.0 == slowest => same,
+                other => other.insert((slowest, Box::pin(self.shared.sleep(PATIENCE)))),
+            };
+            tokio::select! {
+                () = drained => {}
+                () = runs_out => growth.cut(WINDOW),
             }
         }
     }

@@ -7,11 +7,11 @@
     reason = "a test may panic, print its seed and box nothing"
 )]
 
-use cache_core::{Cache, DiskBackend, Durability, Error, InsertOptions, SystemClock};
+use cache_core::{ByteSize, Cache, Config, DiskBackend, Durability, Error, InsertOptions, SystemClock};
 use cache_store::Engine;
 use cache_testkit::{CrashPlan, Fault, FaultBackend, MemoryBackend, Rule, Verb};
 use std::sync::Arc;
-use store_testkit::{body, disk, in_time, key, paused, peek, tiny};
+use store_testkit::{DIR, body, disk, in_time, key, open_with, paused, peek, tiny};
 use tokio::runtime::Handle;
 
 const EIO: i32 = 5;
@@ -79,6 +79,7 @@ fn a_failed_directory_sync_stops_reclaim_and_reads_go_on() {
             }
         }
         assert!(matches!(failed, Some(Error::Io { .. })), "{failed:?}");
+        assert!(!engine.stats().healthy, "who looks at the counters alone was told that all is well");
         for n in 0..10 {
             in_time("a get", engine.get(&key(n))).await.unwrap();
         }
@@ -90,6 +91,75 @@ fn a_failed_directory_sync_stops_reclaim_and_reads_go_on() {
         }
     });
     found(disk.crash_with(CrashPlan::Nothing));
+}
+
+#[test]
+fn on_a_disk_that_others_have_filled_a_large_body_takes_no_more_than_it_gives_back() {
+    // One segment was dropped, whatever the length of the body: bodies longer than a segment filled the disk up.
+    const SEGMENT: u64 = 64 << 10;
+    let disk = disk();
+    paused().block_on(async {
+        let mut config = Config::new(DIR, ByteSize::mib(2));
+        config.segment_size = Some(ByteSize::bytes_of(SEGMENT));
+        config.min_free_space = ByteSize::mib(1);
+        let engine = open_with(&disk, config).await;
+        for n in 0..200 {
+            engine.insert_with(&key(n), body(n, 1, 5000), synced()).await.unwrap();
+        }
+        let before = engine.stats().disk_bytes;
+        disk.set_free_space(Some(0));
+        in_time("an insert", engine.insert(&key(1000), body(1000, 1, 300_000))).await.unwrap();
+        let after = engine.stats().disk_bytes;
+        assert!(after <= before + SEGMENT, "{before} bytes grew to {after}");
+        let none_left = in_time("an insert", engine.insert(&key(1001), body(1001, 1, 900_000))).await;
+        assert!(matches!(none_left, Err(Error::StorageFull { .. })), "{none_left:?}");
+        engine.check_invariants().unwrap();
+    });
+}
+
+#[test]
+fn a_new_meta_does_not_vouch_for_a_body_whose_sync_failed() {
+    // The meta's record lay in the next segment, which was synced without the body: the entry was there until the power went.
+    let disk = disk();
+    let faults = FaultBackend::new(disk.clone());
+    let there = paused().block_on(async {
+        let mut config = tiny(64);
+        config.durability = Durability::Buffered;
+        let (clock, handle) = (Arc::new(SystemClock), Handle::current());
+        let engine = Engine::open(config, clock, faults.clone(), handle).await.unwrap();
+        in_time("a rest", tokio::time::sleep(std::time::Duration::from_secs(1))).await;
+        engine.insert(&key(0), body(0, 1, 5000)).await.unwrap();
+        faults.plant(Rule::new(Fault::Errno(EIO)).verbs([Verb::SyncData]).path("/cache/objects"));
+        // None of these waits: nothing is synced meanwhile.
+        for n in 1..10 {
+            engine.insert(&key(n), body(n, 1, 490)).await.unwrap();
+        }
+        assert!(engine.update_meta(&key(0), "new".into(), cache_core::Expiry::Keep).await.unwrap());
+        assert_eq!(faults.fired(), 0, "it was synced already");
+        assert!(in_time("a flush", engine.flush()).await.is_err());
+        assert_eq!(faults.fired(), 1);
+        engine.flush().await.unwrap();
+        engine.check_invariants().unwrap();
+        peek(&engine, &key(0)).await
+    });
+    paused().block_on(async {
+        let engine = open(&FaultBackend::new(disk.crash_with(CrashPlan::Nothing))).await;
+        assert_eq!(peek(&engine, &key(0)).await, there);
+    });
+}
+
+#[test]
+fn who_has_no_descriptor_left_for_a_moment_loses_nothing() {
+    // The names of large bodies could not be synced for want of a descriptor: all that waited for that was given up.
+    let disk = disk();
+    let faults = FaultBackend::new(disk.clone());
+    paused().block_on(async {
+        let engine = open(&faults).await;
+        faults.plant(Rule::new(Fault::Errno(24)).verbs([Verb::SyncDir]).path("/cache/objects").times(5));
+        in_time("an insert", engine.insert_with(&key(0), body(0, 1, 5000), synced())).await.unwrap();
+        assert_eq!(faults.fired(), 5);
+    });
+    assert!(!found(disk.crash_with(CrashPlan::Nothing)).is_empty());
 }
 
 #[test]

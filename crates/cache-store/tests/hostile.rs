@@ -240,6 +240,41 @@ fn a_record_of_the_last_version_there_is_does_not_end_the_inserts() {
     live_with(&files);
 }
 
+fn segment_file(id: u32) -> PathBuf {
+    format!("/cache/segments/{id:08x}.seg").into()
+}
+
+#[test]
+fn segments_whose_ids_no_index_can_tell_apart_are_no_snapshots() {
+    // They were given seats in the index before the snapshot that names them was verified: a panic at every open.
+    let mut files = fixture(true);
+    let last = (1..1000).rfind(|id| files.contains_key(&segment_file(*id))).unwrap();
+    let far = last + (1 << 16);
+    let segment = files.remove(&segment_file(last)).unwrap();
+    let seal = |id: u32| [&id.to_le_bytes()[..], &(segment.len() as u64).to_le_bytes()[..]].concat();
+    let snapshot = files.get_mut(&Path::new(DIR).join("index.snapshot")).unwrap();
+    let mut bytes = snapshot.to_vec();
+    let at = bytes.windows(12).position(|window| window == seal(last)).unwrap();
+    bytes[at..at + 12].copy_from_slice(&seal(far));
+    *snapshot = bytes.into();
+    files.insert(segment_file(far), segment);
+    live_with(&files);
+}
+
+#[test]
+fn a_file_longer_than_a_segment_promises_a_footer_in_vain() {
+    // Its rows were read into memory as long as the file.
+    let mut files = fixture(false);
+    let next = (1..1000).find(|id| !files.contains_key(&segment_file(*id))).unwrap();
+    let rows = (32 << 20) / 64 - 1;
+    let mut bytes = vec![0; 32 + 64 * rows];
+    let trailer = bytes.len() - 32;
+    bytes[trailer..trailer + 8].copy_from_slice(b"DCfoot1\0");
+    bytes[trailer + 8..trailer + 12].copy_from_slice(&u32::try_from(rows).unwrap().to_le_bytes());
+    files.insert(segment_file(next), bytes.into());
+    live_with(&files);
+}
+
 /// Names the case in a failure's message.
 struct Context(u64, PathBuf);
 

@@ -9,8 +9,8 @@
 
 use bytes::Bytes;
 use cache_core::{
-    ByteSize, Cache, CacheKey, Config, DiskBackend, Durability, Error, Follower, InsertOptions, Inserted,
-    SystemClock,
+    Admission, ByteSize, Cache, CacheKey, Config, DiskBackend, Durability, Error, Follower, InsertOptions,
+    Inserted, SystemClock,
 };
 use cache_store::{Engine, EntryWriter};
 use cache_testkit::{CrashPlan, Fault, FaultBackend, Gate, MemoryBackend, Rule, Verb};
@@ -222,6 +222,43 @@ fn a_committed_stream_survives_a_power_cut_whole() {
     }
 }
 
+#[test]
+fn a_stream_that_is_not_admitted_leaves_no_older_value_to_come_back() {
+    // Its flight was given up before its tombstone was asked for, which was therefore not written.
+    #[derive(Debug)]
+    struct Nobody;
+    impl Admission for Nobody {
+        fn admit(&self, _: &CacheKey) -> bool {
+            false
+        }
+    }
+    let disk = disk();
+    paused().block_on(async {
+        let engine = open_with(&disk, wide()).await;
+        let synced = || InsertOptions::new().durability(Durability::Synced);
+        engine.insert_with(&key(1), "old".into(), synced()).await.unwrap();
+        // Evicted, its record still lies in the log.
+        let mut others = 2..;
+        while engine.contains(&key(1)) {
+            let n = others.next().unwrap();
+            engine.insert(&key(n), body(n, 1, 7000)).await.unwrap();
+        }
+        engine.admit_by(Arc::new(Nobody));
+        let done = stream(&engine, &key(1), &body(1, 2, 900_000), 90_000).await;
+        assert!(matches!(done, Ok(Inserted::NotAdmitted)), "{done:?}");
+        assert_eq!(engine.stats().not_admitted, 1);
+        // Room for it to come back.
+        for n in 2..others.start {
+            engine.remove(&key(n)).await.unwrap();
+        }
+        engine.flush().await.unwrap();
+    });
+    paused().block_on(async {
+        let engine = open_with(&disk.crash_with(CrashPlan::Everything), wide()).await;
+        assert_eq!(peek(&engine, &key(1)).await, None);
+    });
+}
+
 type Faulty = FaultBackend<MemoryBackend>;
 
 async fn open_faulty(backend: &Faulty) -> Engine<Faulty> {
@@ -294,6 +331,36 @@ fn every_failure_point_of_a_stream_is_told_and_leaves_neither_a_file_nor_the_old
         }
         assert!(failures > 2, "the file was written in several steps");
     }
+}
+
+#[test]
+fn a_reader_that_takes_nothing_holds_the_others_up_for_half_a_minute() {
+    // It held them, and whoever wrote, for as long as it liked.
+    paused().block_on(async {
+        let engine = open_with(&disk(), wide()).await;
+        // Longer than the cache takes.
+        let whole = body(1, 1, 5_000_000);
+        let mut writer = engine.writer(&key(1), InsertOptions::new()).await.unwrap();
+        writer.keep_feeding(true);
+        let mut stuck = writer.follow().reader();
+        let reading = tokio::spawn(read_along(writer.follow()));
+        let begun = tokio::time::Instant::now();
+        for piece in whole.chunks(90_000) {
+            writer.write(whole.slice_ref(piece)).await.unwrap();
+        }
+        assert!(writer.commit().await.is_err(), "it is not stored");
+        let (seen, end) = reading.await.unwrap();
+        assert!(end.is_ok() && seen == whole, "{end:?} after {} bytes", seen.len());
+        assert_eq!(begun.elapsed().as_secs(), 30);
+        let cut_off = loop {
+            match stuck.next().await {
+                // What is in the file.
+                Ok(Some(_)) => {}
+                other => break other,
+            }
+        };
+        assert!(matches!(cut_off, Err(Error::WriterAborted)), "{cut_off:?}");
+    });
 }
 
 #[test]

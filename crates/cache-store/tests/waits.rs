@@ -227,6 +227,137 @@ fn a_large_body_does_not_wait_for_ever_for_one_that_nobody_polls() {
     });
 }
 
+/// Their lease comes back when the reader lets go, and no earlier: reclaim moved the whole log about for it, and then gave up the
+/// small entries, to end in the same refusal.
+#[test]
+fn nothing_is_evicted_for_bytes_that_only_a_reader_holds() {
+    paused().block_on(async {
+        let mut config = Config::new(store_testkit::DIR, ByteSize::mib(1));
+        config.segment_size = Some(ByteSize::kib(16));
+        config.write_buffer = ByteSize::kib(64);
+        config.min_free_space = ByteSize::bytes_of(0);
+        let engine = store_testkit::open_with(&disk(), config).await;
+        for n in 0..300 {
+            in_time("an insert", engine.insert(&key(n), body(n, 1, 1800))).await.unwrap();
+        }
+        in_time("an insert", engine.insert(&key(1000), body(1000, 1, 300_000))).await.unwrap();
+        let held = engine.get(&key(1000)).await.unwrap().unwrap();
+        in_time("a remove", engine.remove(&key(1000))).await.unwrap();
+        let before = engine.stats();
+        let refused = in_time("a refusal", engine.insert(&key(1001), body(1001, 1, 300_000))).await;
+        assert!(matches!(refused, Err(Error::StorageFull { .. })), "{refused:?}");
+        let after = engine.stats();
+        assert_eq!((after.evictions, after.early_evictions), (before.evictions, 0));
+        assert!(after.bytes_relocated - before.bytes_relocated < 100_000, "{after:?}");
+        assert_eq!(held.bytes().await.unwrap(), body(1000, 1, 300_000));
+        drop(held);
+        in_time("an insert", engine.insert(&key(1001), body(1001, 1, 300_000))).await.unwrap();
+        in_time("a close", engine.close()).await.unwrap();
+    });
+}
+
+/// A caller made room on a full disk itself, and stopped half way: reclaim, all who waited for it, and the close stood still.
+#[test]
+fn a_caller_that_is_not_polled_while_it_makes_room_holds_nobody_up() {
+    paused().block_on(async {
+        let faults = FaultBackend::new(disk());
+        let mut config = tiny(64);
+        config.min_free_space = ByteSize::mib(1);
+        let clock = Arc::new(SystemClock);
+        let engine = Engine::open(config, clock, faults.clone(), Handle::current()).await.unwrap();
+        for n in 0..100 {
+            engine.insert(&key(n), body(n, 1, 400)).await.unwrap();
+        }
+        in_time("a rest", tokio::time::sleep(Duration::from_secs(1))).await;
+        let gate = Gate::new();
+        faults
+            .plant(Rule::new(Fault::HoldBefore(gate.clone())).verbs([Verb::Remove]).path("/cache/segments"));
+        faults.inner().set_free_space(Some(0));
+        let large = key(1000);
+        let mut parked = Box::pin(engine.insert(&large, body(1000, 1, 3000)));
+        tokio::select! {
+            done = &mut parked => panic!("it was to make room first: {done:?}"),
+            () = gate.arrived() => {}
+        }
+        faults.inner().set_free_space(None);
+        gate.open();
+        for n in 0..1000 {
+            in_time("an insert", engine.insert(&key(n), body(n, 2, 400))).await.unwrap();
+        }
+        in_time("a close", engine.close()).await.unwrap();
+        drop(parked);
+    });
+}
+
+/// Who waited for room kept its turn also while nobody polled it: as many as have a turn at once held up all others for good.
+#[test]
+fn callers_that_are_not_polled_while_they_wait_for_room_hold_nobody_up() {
+    paused().block_on(async {
+        let faults = FaultBackend::new(disk());
+        let clock = Arc::new(SystemClock);
+        let engine = Engine::open(tiny(64), clock, faults.clone(), Handle::current()).await.unwrap();
+        in_time("a rest", tokio::time::sleep(Duration::from_secs(1))).await;
+        let gate = Gate::new();
+        let writes = Rule::new(Fault::HoldBefore(gate.clone())).verbs([Verb::Write]).path("/cache/segments");
+        faults.plant(writes.from_then_on());
+        let keys: Vec<_> = (0..60).map(key).collect();
+        let mut parked = Vec::new();
+        for (n, key) in keys.iter().enumerate() {
+            let mut insert = Box::pin(engine.insert(key, body(n as u64, 1, 480)));
+            for _ in 0..3 {
+                if poll_fn(|context| Poll::Ready(insert.as_mut().poll(context).is_ready())).await {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            parked.push(insert);
+        }
+        faults.clear();
+        gate.open();
+        for n in 100..200 {
+            in_time("an insert", engine.insert(&key(n), body(n, 1, 480))).await.unwrap();
+        }
+        in_time("a close", engine.close()).await.unwrap();
+        drop(parked);
+    });
+}
+
+/// Each is a descriptor until it is synced, and nobody asked for that: a thousand of them, and the process had none left.
+#[test]
+fn who_stores_large_bodies_faster_than_they_are_synced_waits_for_that() {
+    paused().block_on(async {
+        let faults = FaultBackend::new(disk());
+        let mut config = Config::new(store_testkit::DIR, ByteSize::mib(64));
+        config.segment_size = Some(ByteSize::mib(1));
+        config.min_free_space = ByteSize::bytes_of(0);
+        config.durability = Durability::Buffered;
+        let (clock, handle) = (Arc::new(SystemClock), Handle::current());
+        let engine = Engine::open(config, clock, faults.clone(), handle).await.unwrap();
+        let gate = Gate::new();
+        let syncs = Rule::new(Fault::HoldBefore(gate.clone())).verbs([Verb::SyncData]).path("/cache/objects");
+        faults.plant(syncs.from_then_on());
+        let filler = engine.clone();
+        let filling = tokio::spawn(async move {
+            for n in 0..400 {
+                filler.insert(&key(n), body(n, 1, 140_000)).await.unwrap();
+            }
+        });
+        in_time("a rest", tokio::time::sleep(Duration::from_secs(60))).await;
+        assert!(
+            !filling.is_finished(),
+            "nothing is synced, and {} files are open",
+            engine.stats().open_files
+        );
+        assert!(engine.stats().open_files < 400);
+        gate.open();
+        in_time("the rest of them", filling).await.unwrap();
+        in_time("a flush", engine.flush()).await.unwrap();
+        let stats = engine.stats();
+        assert!(stats.open_files <= 128 + stats.segments + 1, "{stats:?}");
+        in_time("a close", engine.close()).await.unwrap();
+    });
+}
+
 /// On threads and a real file system: a remove that wanted a segment while reclaim had used up the room kept for it was refused.
 /// What was owed for that stopped reclaim, and then everybody was refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,16 +1,12 @@
 //! How a cache is opened.
 
-use crate::{
-    DiskCache,
-    platform::{Platform, choose},
-    runtime::OwnRuntime,
-};
+use crate::{DiskCache, platform::choose, runtime::OwnRuntime};
 use cache_core::{
     Admission, BackendChoice, ByteSize, Clock, Config, Durability, Error, OnDamage, Result, SystemClock,
 };
 use cache_store::Engine;
 use std::{path::PathBuf, sync::Arc, time::Duration};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::JoinSet};
 
 /// Collects what a cache is to be like; only the capacity is required. See [`Config`] for each value's meaning.
 #[derive(Clone, Debug)]
@@ -129,13 +125,16 @@ impl Builder {
     /// [`Error::Corrupt`], [`Error::StorageFull`], [`Error::Io`]. What is in the directory stays as good as it was.
     ///
     /// # Cancellation
-    /// Safe: the directory can be opened again.
+    /// Safe: what is half open is let go of, what is open by then closes in the background; until that is done, another open
+    /// gets [`Error::Locked`].
     pub async fn open(self) -> Result<DiskCache> {
         self.config.validate()?;
         let runtime = Arc::new(OwnRuntime::start()?);
         let Some(handle) = runtime.handle().cloned() else { return Err(Error::Closed) };
-        let engine = handle.spawn(self.open_on(handle.clone(), runtime.clone())).await.map_err(died)??;
-        Ok(DiskCache::new(engine, runtime))
+        // A set, because it ends its task when it is dropped.
+        let mut opening = JoinSet::new();
+        opening.spawn_on(self.open_on(handle.clone(), runtime.clone()), &handle);
+        opening.join_next().await.map_or(Err(Error::Closed), |opened| opened.map_err(died)?)
     }
 
     /// Opens the cache from synchronous code; blocks the thread meanwhile.
@@ -149,20 +148,20 @@ impl Builder {
         let (done, opened) = std::sync::mpsc::sync_channel(1);
         let opening = self.open_on(handle.clone(), runtime.clone());
         handle.spawn(async move {
-            // Nobody waits any more where the send fails: the engine is dropped with it.
+            // The one who waits does so until this is said.
             drop(done.send(opening.await));
         });
-        let engine = opened.recv().map_err(died)??;
-        Ok(DiskCache::new(engine, runtime))
+        opened.recv().map_err(died)?
     }
 
-    async fn open_on(self, handle: Handle, runtime: Arc<OwnRuntime>) -> Result<Engine<Platform>> {
+    async fn open_on(self, handle: Handle, runtime: Arc<OwnRuntime>) -> Result<DiskCache> {
         let backend = choose(self.config.backend, &runtime, &self.config.dir).await?;
         let engine = Engine::open(self.config, self.clock, backend, handle).await?;
         if let Some(policy) = self.admission {
             engine.admit_by(policy);
         }
-        Ok(engine)
+        // From here on it closes itself, should nobody take it.
+        Ok(DiskCache::new(engine, runtime))
     }
 }
 

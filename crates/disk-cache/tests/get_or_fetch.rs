@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         a_follower_reads_while_the_fetch_goes_on
         a_fetch_goes_on_when_its_first_caller_goes_away
         an_error_reaches_all_that_wait_and_the_next_call_fetches_again
+        what_the_cache_refuses_is_no_failure_of_the_origins_and_leaves_no_older_value
         what_is_uncacheable_releases_all_that_wait
         a_fetch_that_panics_hands_over_to_the_next_waiter
         a_fill_dropped_without_a_word_hands_over_to_the_next_waiter
@@ -207,6 +208,19 @@ async fn an_error_reaches_all_that_wait_and_the_next_call_fetches_again(ctx: Ctx
         assert_eq!(error.downcast_ref::<Down>(), Some(&Down(7)));
     }
     assert_eq!(bytes(fetch(&cache, 1, &Arc::default()).await).await, body(1, 0, 100));
+}
+
+async fn what_the_cache_refuses_is_no_failure_of_the_origins_and_leaves_no_older_value(ctx: Ctx) {
+    let cache = ctx.open().await;
+    let refused = key(1);
+    cache.insert(&refused, "old".into()).await.unwrap();
+    let fetched = cache.refetch(&refused, |fill| async move {
+        let options = InsertOptions::new().meta(vec![0; disk_cache::MAX_META_LEN + 1]);
+        fill.begin(options).await?.commit().await
+    });
+    let told = fetched.await;
+    assert!(matches!(told, Err(Error::TooLarge { .. })), "{told:?}");
+    assert!(cache.get(&refused).await.unwrap().is_none());
 }
 
 async fn what_is_uncacheable_releases_all_that_wait(ctx: Ctx) {

@@ -139,6 +139,7 @@ fn main() -> ExitCode {
         a_clock_before_1970_makes_stale_at_once_what_lives_for_no_time
         times_beyond_32_bits_are_kept_to_the_millisecond
         every_field_of_a_configuration_survives_json_and_toml
+        the_configuration_that_the_readme_shows_is_one
         a_cache_is_set_up_from_a_toml_file
         a_duration_below_a_millisecond_survives_being_written_and_read
         sizes_beyond_32_bits_are_kept_exactly

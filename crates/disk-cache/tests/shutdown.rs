@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     common::main(cases! {
         a_close_under_load_keeps_all_that_was_acknowledged
         the_drop_of_the_last_handle_under_load_keeps_all_that_was_acknowledged
+        an_open_that_is_dropped_leaves_the_directory_to_be_opened_again
     })
 }
 
@@ -36,6 +37,32 @@ async fn a_close_under_load_keeps_all_that_was_acknowledged(ctx: Ctx) {
 
 async fn the_drop_of_the_last_handle_under_load_keeps_all_that_was_acknowledged(ctx: Ctx) {
     again_and_again(&ctx, false).await;
+}
+
+/// An engine that nobody took kept its lock, and its threads, until the process ended.
+async fn an_open_that_is_dropped_leaves_the_directory_to_be_opened_again(ctx: Ctx) {
+    let cache = ctx.open().await;
+    cache.insert(&key(1), body(1, 1, 100)).await.unwrap();
+    cache.close().await.unwrap();
+    for turns in (0..).map(|n| (1_u64 << n) - 1) {
+        let opened = tokio::select! {
+            biased;
+            () = give_way(turns) => None,
+            opened = ctx.builder().open() => Some(opened.unwrap()),
+        };
+        if let Some(cache) = opened {
+            assert_eq!(get(&cache, &key(1)).await, Some(body(1, 1, 100)));
+            return cache.close().await.unwrap();
+        }
+        let lock = std::fs::File::open(ctx.dir.join("LOCK")).unwrap();
+        common::until("nobody has the directory", || lock.try_lock().is_ok()).await;
+    }
+}
+
+async fn give_way(turns: u64) {
+    for _ in 0..turns {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// What a key holds: nothing, or the body of this version and length.

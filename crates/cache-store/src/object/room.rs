@@ -2,9 +2,13 @@
 //!
 //! **Invariant**: whoever waits has said how many bytes it wants, so that reclaim frees as many, or says that it cannot.
 
-use super::{Arc, AtomicU64, DiskBackend, Error, Ordering, Result, Shared};
-use crate::space::Lease;
-use std::{pin::pin, time::Duration};
+use crate::{
+    shared::Shared,
+    space::Lease,
+    sync::{AtomicU64, Ordering},
+};
+use cache_core::{DiskBackend, Error, Result};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 /// How long a body waits for readers to let go of evicted ones, once nothing else can give it room. Most have read to their end
 /// by then, and nothing is evicted for those that are slow.
@@ -58,15 +62,21 @@ impl<B: DiskBackend> Shared<B> {
     }
 
     /// [`Shared::lease_object`] for a stream, whose bytes are counted as uncommitted already.
-    pub(super) async fn lease_stream(&self, bytes: u64) -> Result<Lease> {
+    pub(super) async fn lease_stream(self: &Arc<Self>, bytes: u64) -> Result<Lease> {
         self.lease_room(bytes, 0).await
     }
 
     /// Waits until the quota has room, evicts for what is `beside` the bytes that are counted, and reclaims.
-    async fn lease_room(&self, bytes: u64, beside: u64) -> Result<Lease> {
+    async fn lease_room(self: &Arc<Self>, bytes: u64, beside: u64) -> Result<Lease> {
         let full = |reason: &str| Error::StorageFull { needed: bytes, reason: reason.to_owned() };
-        if !self.disk_has_room(bytes).await? && !self.drop_oldest().await? {
-            return Err(full("the file system has less free space than min_free_space"));
+        // Where others have filled the disk, as many segments go as the body takes.
+        for _ in 0..bytes.div_ceil(self.limits.segment) {
+            if self.disk_has_room(bytes).await? {
+                break;
+            }
+            if !self.drop_oldest().await? {
+                return Err(full("the file system has less free space than min_free_space"));
+            }
         }
         let mut starved = self.objects.starved.load(Ordering::Acquire);
         let (mut wanted, mut patience, mut more) = (None, None, MORE);
@@ -122,11 +132,5 @@ impl<B: DiskBackend> Shared<B> {
                 () = runs_out => {}
             }
         }
-    }
-
-    /// A timer of the cache's runtime: the caller's may have none.
-    fn sleep(&self, time: Duration) -> tokio::time::Sleep {
-        let _entered = self.handle.enter();
-        tokio::time::sleep(time)
     }
 }

@@ -2,13 +2,17 @@
 //!
 //! **Invariant**: a piece is verified before it is handed out.
 
-use super::{
-    Arc, BODY_AT, Bytes, BytesMut, CHUNK, DiskBackend, Error, ObjectFile, Open, OpenMode, Ordering, Result,
-    Shared, Tag, disk_size, format, io,
+use super::ObjectFile;
+use crate::{
+    format::object::{self as format, BODY_AT, CHUNK, disk_size},
+    io::read,
+    shared::Shared,
+    sync::Ordering,
 };
-use crate::io::read;
-use cache_core::{BodySource, BoxFuture};
-use std::ops::Range;
+use bytes::{Bytes, BytesMut};
+use cache_core::{BodySource, BoxFuture, DiskBackend, Error, OpenMode, Result};
+use cache_index::Tag;
+use std::{io, ops::Range, sync::Arc};
 
 /// Bytes read and verified at once.
 const SPAN: u64 = 1 << 20;
@@ -35,7 +39,7 @@ impl<B: DiskBackend> Shared<B> {
             let Some((file, checksums)) = self.read_checksums(&object, digest, body_len).await? else {
                 return Ok(None);
             };
-            *object.open.lock() = Some(Open { file: file.clone(), checksums: Some(checksums.clone()) });
+            *object.open.lock() = Some(self.objects.open(file.clone(), Some(checksums.clone())));
             self.objects.keep_open(id);
             (file, checksums)
         };

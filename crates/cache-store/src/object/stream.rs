@@ -5,12 +5,20 @@
 //! another; dropped before it is published, the file goes and its bytes come back. Whole chunks are written until the end,
 //! so that what is in the file can be verified while it grows.
 
-use super::{
-    Arc, AtomicU64, BODY_AT, Bytes, BytesMut, CHUNK, DiskBackend, Error, ObjectFile, ObjectSource, Open,
-    OpenMode, Ordering, Result, Secret, Shared, Tag, disk_size, format, full_disk, is_full,
+use super::{ObjectFile, ObjectSource};
+use crate::{
+    format::{
+        Secret, crc,
+        object::{self as format, BODY_AT, CHUNK, disk_size},
+    },
+    roll::{full_disk, is_full},
+    shared::Shared,
+    sync::{AtomicU64, Ordering},
 };
-use crate::format::crc;
-use cache_core::Advice;
+use bytes::{Bytes, BytesMut};
+use cache_core::{Advice, DiskBackend, Error, Result};
+use cache_index::{Position, Tag};
+use std::{io, sync::Arc};
 
 /// A file that takes a body, and later its trailer.
 pub(crate) struct GrowingObject<B: DiskBackend> {
@@ -80,7 +88,7 @@ impl<B: DiskBackend> Drop for GrowingObject<B> {
     fn drop(&mut self) {
         if !self.published {
             let FilePart { shared, object, .. } = &self.part;
-            shared.objects.doom(object.id, super::Position::ZERO);
+            shared.objects.doom(object.id, Position::ZERO);
             shared.signals.unlink.notify_one();
         }
     }
@@ -104,7 +112,7 @@ impl<B: DiskBackend> Shared<B> {
         let started = self.handle.spawn(async move { shared.create_growing(id, digest, tag).await });
         match started.await {
             Ok(started) => started,
-            Err(died) => Err(Error::io("create", self.layout.object(id), super::io::Error::other(died))),
+            Err(died) => Err(Error::io("create", self.layout.object(id), io::Error::other(died))),
         }
     }
 
@@ -120,27 +128,11 @@ impl<B: DiskBackend> Shared<B> {
         let head = disk_size(0);
         let reserved = Uncommitted::reserve(&self, head)?;
         let lease = self.lease_stream(head).await?;
-        let path = self.layout.object(id);
-        let object = Arc::new(ObjectFile::new(id, path.clone(), lease));
-        let file = match self.backend.open(&path, OpenMode::CREATE_NEW).await {
-            Err(error) if is_full(&error) && self.drop_oldest().await? => {
-                self.backend.open(&path, OpenMode::CREATE_NEW).await
-            }
-            other => other,
-        };
-        let file = file.map_err(|e| full_disk(head, &path, e))?;
+        let object = Arc::new(ObjectFile::new(id, self.layout.object(id), lease));
+        let file = self.create_file(&object, None, head).await?;
         self.objects.all.lock().insert(id, object.clone());
-        *object.open.lock() = Some(Open { file: file.clone(), checksums: None });
         let part = FilePart { shared: self.clone(), object, file, tag };
-        let growing = GrowingObject { part, digest, begun: false, reserved, published: false };
-        if self.is_closed() {
-            // Nobody unlinks any more.
-            if self.backend.remove(&path).await.is_err() {
-                self.counters.cleanup_errors.one();
-            }
-            return Err(Error::Closed);
-        }
-        Ok(growing)
+        Ok(GrowingObject { part, digest, begun: false, reserved, published: false })
     }
 }
 
@@ -218,8 +210,8 @@ impl<B: DiskBackend> GrowingObject<B> {
 
     /// The body is written to its end: readers of the entry find its checksums at hand.
     pub(crate) fn whole(&self, checksums: Bytes) {
-        *self.part.object.open.lock() =
-            Some(Open { file: self.part.file.clone(), checksums: Some(checksums) });
+        let FilePart { shared, object, file, .. } = &self.part;
+        *object.open.lock() = Some(shared.objects.open(file.clone(), Some(checksums)));
     }
 }
 

@@ -4,14 +4,22 @@
 //! memory that is used again and again costs the processor a fraction of what fresh pages of the page cache do. What is
 //! left of the last block goes through the page cache, and so does everything where the file system knows no other way.
 
-use super::{
-    Arc, Bytes, BytesMut, CHUNK, DiskBackend, Error, ObjectFile, Open, OpenMode, Ordering, Position, Result,
-    Secret, Shared, blocks, disk_size, format, full_disk, io, is_full, room::Reserved,
+use super::{ObjectFile, blocks, room::Reserved};
+use crate::{
+    direct::is_refusal,
+    format::{
+        BLOCK, Secret,
+        object::{self as format, CHUNK, disk_size},
+    },
+    roll::full_disk,
+    shared::Shared,
+    space::Lease,
+    sync::Ordering,
 };
-use crate::{direct::is_refusal, format::BLOCK, space::Lease};
-use bytes::{Buf, BufMut};
-use cache_core::Advice;
-use std::path::Path;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use cache_core::{Advice, DiskBackend, Error, OpenMode, Result};
+use cache_index::Position;
+use std::{io, path::Path, sync::Arc};
 
 /// Bytes written at once through the page cache.
 const WRITE: usize = 8 << 20;
@@ -69,7 +77,10 @@ impl<B: DiskBackend> Shared<B> {
             Err(died) => return Err(Error::io("create", path, io::Error::other(died))),
         };
         let checksums = checksums_of(&self.secret, id, body);
-        let failed = |e| full_disk(disk_size(len), &path, e);
+        let failed = |e| {
+            self.counters.write_errors.one();
+            full_disk(disk_size(len), &path, e)
+        };
         let head = Bytes::from(format::encode_head(&self.uuid, id, digest, &self.secret));
         let whole = || head.clone().chain(body.clone()).chain(checksums.clone());
         let past =
@@ -79,7 +90,7 @@ impl<B: DiskBackend> Shared<B> {
         rest.advance(past as usize);
         self.write_through_cache(&file, rest, past).await.map_err(failed)?;
         self.counters.bytes_written.add(format::file_len(len));
-        *object.open.lock() = Some(Open { file, checksums: Some(checksums) });
+        *object.open.lock() = Some(self.objects.open(file, Some(checksums)));
         self.objects.keep_open(id);
         Ok(unpublished)
     }
@@ -142,28 +153,10 @@ impl<B: DiskBackend> Shared<B> {
     /// Makes the file of a body of this length. What was made and is dropped is doomed, and so is what a failure leaves.
     async fn make_object(self: Arc<Self>, id: u64, len: u64, room: (Lease, Reserved<B>)) -> Result<Made<B>> {
         let (lease, room) = room;
-        let path = self.layout.object(id);
-        let object = Arc::new(ObjectFile::new(id, path.clone(), lease));
+        let object = Arc::new(ObjectFile::new(id, self.layout.object(id), lease));
         self.objects.all.lock().insert(id, object.clone());
         let unpublished = Unpublished { shared: self.clone(), object: Some(object.clone()), _room: room };
-        let mode = OpenMode { preallocate: Some(format::file_len(len)), ..OpenMode::CREATE_NEW };
-        let file = match self.backend.open(&path, mode).await {
-            Err(error) if is_full(&error) => {
-                if !self.drop_oldest().await? {
-                    return Err(full_disk(disk_size(len), &path, error));
-                }
-                self.backend.open(&path, mode).await.map_err(|e| full_disk(disk_size(len), &path, e))?
-            }
-            other => other.map_err(|e| full_disk(disk_size(len), &path, e))?,
-        };
-        *object.open.lock() = Some(Open { file: file.clone(), checksums: None });
-        if self.is_closed() {
-            // Nobody unlinks any more.
-            if self.backend.remove(&path).await.is_err() {
-                self.counters.cleanup_errors.one();
-            }
-            return Err(Error::Closed);
-        }
+        let file = self.create_file(&object, Some(format::file_len(len)), disk_size(len)).await?;
         Ok((unpublished, object, file))
     }
 }

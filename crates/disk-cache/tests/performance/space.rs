@@ -126,8 +126,15 @@ pub(crate) async fn files_of_large_bodies_that_are_kept_open_are_bounded(mut rig
         let stats = engine.stats();
         assert!(stats.open_files <= 128 + stats.segments + 1, "{} open", stats.open_files);
     }
+    // Nobody waits for these to be synced.
+    for n in 300..600 {
+        engine.insert_with(&key(n), body(n, 1, 200_000), at(Durability::Buffered)).await.unwrap();
+        let stats = engine.stats();
+        assert!(stats.open_files <= 128 + 2 * 256 + stats.segments + 1, "{} open", stats.open_files);
+    }
     rest().await;
     assert_eq!(rig.disk.open_handles() as u64, engine.stats().open_files, "and stats tell the truth");
+    assert!(engine.stats().open_files < 300, "{} open", engine.stats().open_files);
 }
 
 pub(crate) async fn a_closed_cache_holds_no_file_and_no_task(rig: Rig) {

@@ -42,6 +42,13 @@ pub(crate) async fn every_field_of_a_configuration_survives_json_and_toml(_: Ctx
     }
 }
 
+pub(crate) async fn the_configuration_that_the_readme_shows_is_one(_: Ctx) {
+    let readme = include_str!("../../../../README.md");
+    let text = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let config: Config = toml::from_str(text).unwrap();
+    assert_eq!((config.capacity, config.default_ttl), (ByteSize::gib(20), Some(Duration::from_secs(3600))));
+}
+
 pub(crate) async fn a_cache_is_set_up_from_a_toml_file(ctx: Ctx) {
     let backend = serde_json::to_value(ctx.backend).unwrap();
     let dir = serde_json::to_string(&ctx.dir).unwrap();
