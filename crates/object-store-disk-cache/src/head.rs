@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn only_a_strong_e_tag_names_the_bytes_of_an_object_that_may_change() {
-        for freshness in [Freshness::EveryTime, Freshness::MaxAge(std::time::Duration::from_secs(1))] {
+        for freshness in [Freshness::EveryTime, Freshness::MaxAge(Duration::from_secs(1))] {
             assert_eq!(identity(&meta(Some("\"x\"")), freshness).as_deref(), Some("\"x\""));
             assert_eq!(identity(&meta(Some("W/\"x\"")), freshness), None);
             assert_eq!(identity(&meta(None), freshness), None);

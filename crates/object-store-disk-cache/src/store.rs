@@ -87,38 +87,13 @@ impl DiskCacheStore {
                 Ok::<_, Box<dyn std::error::Error + Send + Sync>>(fill.begin(options).await?.commit().await?)
             }
         };
-        let head = self.read_head(location, self.cache.get_or_fetch(&key, fetch()).await)?;
+        let head = read_head(location, self.cache.get_or_fetch(&key, fetch()).await)?;
         match head {
             // Of an earlier run, which believed it for longer.
             Some(head) if head.believed > self.freshness.age() => {
-                self.read_head(location, self.cache.refetch(&key, fetch()).await)
+                read_head(location, self.cache.refetch(&key, fetch()).await)
             }
             head => Ok(head),
-        }
-    }
-
-    fn read_head(
-        &self,
-        location: &Path,
-        fetched: Result<Fetched, disk_cache::Error>,
-    ) -> Result<Option<Head>> {
-        let fetched = match fetched {
-            Ok(fetched) => fetched,
-            Err(failed) => {
-                if let Some(error) = error::of_store(&failed) {
-                    return Err(error);
-                }
-                debug!(%failed, %location, "an object is read without the cache");
-                return Ok(None);
-            }
-        };
-        let Some(meta) = fetched.meta() else { return Ok(None) };
-        match Head::decode(location, meta) {
-            Ok(head) => Ok(Some(head)),
-            Err(unread) => {
-                warn!(%unread, %location, "a head that this version did not write: the store is asked");
-                Ok(None)
-            }
         }
     }
 
@@ -135,6 +110,28 @@ impl DiskCacheStore {
             // Closed: nothing is read from it either.
             Ok(_) | Err(disk_cache::Error::Closed) => {}
             Err(failed) => warn!(%failed, %location, "after a crash an outdated object may be found"),
+        }
+    }
+}
+
+/// The head that was found or fetched; `None` where it cannot be kept or read.
+fn read_head(location: &Path, fetched: Result<Fetched, disk_cache::Error>) -> Result<Option<Head>> {
+    let fetched = match fetched {
+        Ok(fetched) => fetched,
+        Err(failed) => {
+            if let Some(error) = error::of_store(&failed) {
+                return Err(error);
+            }
+            debug!(%failed, %location, "an object is read without the cache");
+            return Ok(None);
+        }
+    };
+    let Some(meta) = fetched.meta() else { return Ok(None) };
+    match Head::decode(location, meta) {
+        Ok(head) => Ok(Some(head)),
+        Err(unread) => {
+            warn!(%unread, %location, "a head that this version did not write: the store is asked");
+            Ok(None)
         }
     }
 }
