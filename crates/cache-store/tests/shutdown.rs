@@ -91,7 +91,7 @@ impl World {
 }
 
 async fn open(backend: &FaultBackend<MemoryBackend>) -> Result<Gated, Error> {
-    Engine::open(tiny(24), Arc::new(SystemClock), backend.clone(), Handle::current()).await
+    Engine::open(tiny(48), Arc::new(SystemClock), backend.clone(), Handle::current()).await
 }
 
 /// One caller's work, until the cache is closed.
