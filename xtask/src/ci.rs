@@ -249,7 +249,8 @@ mod tests {
         let count = |options: &Options| STEPS.iter().filter(|step| options.wants(step)).count();
         let all = Options { all: true, ..Options::default() };
         assert_eq!(count(&all), STEPS.len());
-        assert_eq!(count(&Options::default()), STEPS.len() - 3);
+        assert_eq!(count(&Options::default()), STEPS.iter().filter(|step| !step.more).count());
+        assert!(count(&Options::default()) < STEPS.len());
         assert_eq!(count(&Options { only: Some("faults".to_owned()), ..Options::default() }), 1);
     }
 

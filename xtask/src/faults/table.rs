@@ -102,7 +102,7 @@ pub(super) const ROWS: &[Row] = &[
         fault: "threads go on in any order between two accesses to a lock or an atomic, under a model checker",
         runs: &[Run {
             built: Built::ForTheChecker,
-            ..scaled(INTERLEAVINGS, "", &[("DISK_CACHE_INTERLEAVINGS", 200_000)])
+            ..scaled(INTERLEAVINGS, "", &[("DISK_CACHE_INTERLEAVINGS", 70_000)])
         }],
     },
     Row {
