@@ -63,7 +63,7 @@ impl Fill {
     /// ([`EntryWriter::keep_feeding`]).
     ///
     /// # Errors
-    /// [`crate::Error::TooLarge`], [`crate::Error::Closed`].
+    /// [`crate::Error::TooLarge`], which removes the older value of the key like a refused insert; [`crate::Error::Closed`].
     pub async fn begin(self, options: InsertOptions) -> Result<EntryWriter> {
         self.fetch.begin(options).await
     }

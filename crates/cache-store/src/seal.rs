@@ -55,7 +55,8 @@ impl<B: DiskBackend> Shared<B> {
             // Nobody asks a segment in this queue for them any more.
             let (rows, scopes) = (std::mem::take(&mut table.rows), std::mem::take(&mut table.scopes));
             let (segment, end) = (segment.clone(), table.end);
-            (segment.clone(), self.footer_head(&log, segment.id.get(), end), rows, scopes)
+            let head = self.footer_head(&log, segment.id.get(), end);
+            (segment, head, rows, scopes)
         };
         let data_len = head.data_len;
         // Milliseconds for a long segment: not under the lock that every insert takes.

@@ -254,6 +254,8 @@ impl<B: DiskBackend> Shared<B> {
     /// The caller's turn; `None`: it did not come for so long that those whose turn it is may not be polled any more.
     async fn turn(&self) -> Option<Turn<'_>> {
         tokio::select! {
+            // First, so that a turn that is free costs no timer.
+            biased;
             turn = self.turns.take() => Some(turn),
             () = self.sleep(TURN) => None,
         }

@@ -39,6 +39,7 @@ struct Live {
 const GAP: u64 = 32 << 10;
 /// Bytes read at once.
 const SPAN: u64 = 1 << 20;
+
 impl<B: DiskBackend> Shared<B> {
     /// Moves or evicts every entry whose record lies in the victim.
     pub(crate) async fn empty(
