@@ -1,5 +1,7 @@
 //! The backend: every verb as one closure on a blocking thread.
 
+#[cfg(unix)]
+use crate::open_dirs::OpenDirs;
 use crate::{DiskFile, fill, open, read, write};
 use bytes::{Bytes, BytesMut};
 #[cfg(target_os = "linux")]
@@ -21,6 +23,8 @@ use tokio::runtime::Handle;
 #[derive(Clone)]
 pub struct TokioBackend {
     handle: Handle,
+    #[cfg(unix)]
+    dirs: Arc<OpenDirs>,
     /// Keeps the runtime alive.
     _owner: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -34,13 +38,22 @@ impl fmt::Debug for TokioBackend {
 impl TokioBackend {
     /// Makes the backend; nothing is started until the first operation.
     pub fn new(handle: Handle) -> Self {
-        Self { handle, _owner: None }
+        Self::with_owner(handle, None)
     }
 
     /// [`Self::new`], keeping the owner of the runtime for as long as the backend or a clone of it lives. The owner must
     /// end the runtime without waiting when it is dropped: the last clone may go anywhere.
     pub fn keeping(handle: Handle, owner: Arc<dyn Any + Send + Sync>) -> Self {
-        Self { handle, _owner: Some(owner) }
+        Self::with_owner(handle, Some(owner))
+    }
+
+    fn with_owner(handle: Handle, owner: Option<Arc<dyn Any + Send + Sync>>) -> Self {
+        Self {
+            handle,
+            #[cfg(unix)]
+            dirs: Arc::default(),
+            _owner: owner,
+        }
     }
 
     /// Runs a closure on a blocking thread. What the closure owns lives until it ends, wherever its caller went.
@@ -155,6 +168,13 @@ impl DiskBackend for TokioBackend {
         self.fallible(move || create_dir(&dir)).await
     }
 
+    #[cfg(unix)]
+    async fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let (dirs, dir) = (self.dirs.clone(), dir.to_owned());
+        self.fallible(move || dirs.sync(&dir)).await
+    }
+
+    #[cfg(not(unix))]
     async fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let dir = dir.to_owned();
         self.fallible(move || sync_dir(&dir)).await
@@ -190,15 +210,6 @@ fn create_dir(dir: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(dir)
-}
-
-#[cfg(unix)]
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    // O_DIRECTORY: a file of that name must not pass for its directory.
-    let flags = rustix::fs::OFlags::DIRECTORY.bits();
-    let flags = i32::try_from(flags).map_err(io::Error::other)?;
-    fs::OpenOptions::new().read(true).custom_flags(flags).open(dir)?.sync_all()
 }
 
 /// The platform has no such call; its journal keeps names in the order in which they were made.

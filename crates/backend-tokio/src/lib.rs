@@ -7,8 +7,9 @@
 //! - Linux gives what the trait offers; elsewhere hints and page-cache reads do nothing, and a reservation only sets the
 //!   length.
 //!
-//! **Concurrency**: the backend has no lock and no state but the runtime's handle. Every file remembers for itself whether
-//! its file system reads without waiting.
+//! **Concurrency**: the backend has no state but the runtime's handle and, on Unix, the directories it has synced, which it
+//! keeps open behind a lock that is never held across a call of the system. Every file remembers for itself whether its file
+//! system reads without waiting.
 
 #[cfg(target_os = "linux")]
 mod advise;
@@ -16,6 +17,8 @@ mod backend;
 mod file;
 mod fill;
 mod open;
+#[cfg(unix)]
+mod open_dirs;
 mod read;
 mod write;
 

@@ -222,7 +222,8 @@ pub trait DiskBackend: Send + Sync + 'static {
     /// The names in a directory, as they are now, are on stable storage when it returns.
     ///
     /// # Errors
-    /// Those of the device.
+    /// Those of the device. Each counts as a failure of it, so a directory that was synced once must not fail later for want of
+    /// a descriptor.
     fn sync_dir(&self, dir: &Path) -> impl Future<Output = io::Result<()>> + Send;
 
     /// Bytes that an ordinary user may still write on the file system of `dir`; `None` where the platform does not tell.

@@ -68,6 +68,8 @@ pub(crate) async fn claim<B: DiskBackend>(
     };
     for dir in [&layout.segments, &layout.objects] {
         backend.create_dir(dir).await.map_err(io("create directory", dir))?;
+        // Nothing is new in it; but a backend that needs a descriptor for this takes it now, while there are some.
+        backend.sync_dir(dir).await.map_err(io("sync", dir))?;
     }
     backend.sync_dir(&layout.dir).await.map_err(io("sync", &layout.dir))?;
     let mut checked = config.clone();

@@ -5,14 +5,13 @@
 
 use crate::{
     log::{Asked, Closed, PublishedObject},
-    roll::was_asked,
     segment::Segment,
     shared::Shared,
     sync::Ordering,
 };
 use cache_core::{DiskBackend, Durability, Error, Result};
 use cache_index::Position;
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc};
 
 /// What to do about records that are owed and want a segment.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,11 +24,6 @@ pub(crate) enum Debts {
     /// value; it may lose one whose replacement was lost.
     Ignore,
 }
-
-/// How often the names of large bodies are tried to be synced in a process without a descriptor left, and how long it has to get
-/// some in between.
-const TRIES: u32 = 100;
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// One step of the committer.
 enum Step<B: DiskBackend> {
@@ -160,17 +154,7 @@ impl<B: DiskBackend> Shared<B> {
             return Ok(());
         }
         let objects: Vec<_> = objects.into_iter().map(|published| published.object).collect();
-        let mut tries = TRIES;
-        loop {
-            match self.sync_objects(&objects).await {
-                // Nothing was asked of the device, and nothing is lost.
-                Err(Error::Io { source, .. }) if !was_asked(&source) && tries > 0 => {
-                    tries -= 1;
-                    self.sleep(PAUSE).await;
-                }
-                done => return done,
-            }
-        }
+        self.sync_objects(&objects).await
     }
 
     /// Waits until a record that ends at `end` is as durable as asked.

@@ -223,6 +223,13 @@ impl<B: DiskBackend> Log<B> {
         self.asked
     }
 
+    /// An attempt to make room has failed. One that ended earlier and began later goes on to answer.
+    pub(crate) fn unopened(&mut self, answers: Asked, error: Error) {
+        if self.open_error.as_ref().is_none_or(|failed| failed.answers <= answers) {
+            self.open_error = Some(Unopened { answers, error });
+        }
+    }
+
     /// Why there is no segment for who asked then; `None`: nobody knows yet. `kept`: that kept for reclaim would do.
     pub(crate) fn refusal(&self, asked: Asked, kept: bool) -> Option<Error> {
         let kept = self.kept_error.as_ref().filter(|_| kept);
@@ -284,5 +291,25 @@ impl<B: DiskBackend> Log<B> {
                 self.synced_through = self.synced_through.max(to);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cache_testkit::MemoryBackend;
+
+    /// Reclaim and the opener fail each in its own time. A reclaim that had begun before an insert asked, and ended after the
+    /// opener had answered it, took the answer away before the insert had looked: it waited for ever.
+    #[test]
+    fn an_attempt_that_began_earlier_does_not_hide_what_a_later_one_answered() {
+        let mut log = Log::<MemoryBackend>::new(SegmentId::new(1), 0, Vec::new(), 0);
+        let failed = |what| Error::io(what, "/cache", std::io::Error::other("planted"));
+        let reclaim_began = log.asked();
+        let asked = log.ask();
+        log.unopened(log.asked(), failed("open"));
+        log.unopened(reclaim_began, failed("reclaim"));
+        let answer = log.refusal(asked, false).expect("it was answered");
+        assert!(answer.to_string().contains("open"), "{answer}");
     }
 }

@@ -8,8 +8,7 @@
 
 use crate::{
     commit::Debts,
-    log::{Asked, Log, Unopened},
-    roll::was_asked,
+    log::{Asked, Log},
     segment::Segment,
     shared::Shared,
     survivors::Survivors,
@@ -148,10 +147,11 @@ impl<B: DiskBackend> Shared<B> {
         }
     }
 
-    /// Has those large bodies go whose time comes once what replaced them is synced. `false`: there are none.
+    /// Has those large bodies go whose time comes once what replaced them is synced. `false`: there are none, or that takes debts
+    /// which wait for a segment themselves.
     fn hastens_doomed(&self) -> bool {
         let mut log = self.log.lock();
-        if !self.objects.is_dooming() {
+        if !self.objects.is_dooming() || !log.debt.is_empty() {
             return false;
         }
         log.sync_wanted = log.sync_wanted.max(log.head());
@@ -172,7 +172,7 @@ impl<B: DiskBackend> Shared<B> {
         let waits = log.spare.is_none() && log.active.is_none();
         if waits || error.is_some() {
             let error = error.unwrap_or_else(|| self.no_room());
-            log.open_error = Some(Unopened { answers, error });
+            log.unopened(answers, error);
         }
         drop(log);
         self.objects.starve();
@@ -307,11 +307,8 @@ impl<B: DiskBackend> Shared<B> {
         let dir = &self.layout.segments;
         if let Err(error) = self.backend.sync_dir(dir).await {
             self.counters.cleanup_errors.one();
-            let asked = was_asked(&error);
             let error = Error::io("sync", dir, error);
-            if asked {
-                self.lose_names(&error);
-            }
+            self.lose_names(&error);
             return Err(error);
         }
         // Where the opener's sync failed meanwhile, it may have been told what this one was not.

@@ -40,9 +40,7 @@ impl<B: DiskBackend> Shared<B> {
                     Ok(false) => {}
                     Err(error) => {
                         tracing::warn!(%error, "the next segment could not be opened");
-                        let mut log = self.log.lock();
-                        log.open_error = Some(Unopened { answers, error });
-                        drop(log);
+                        self.log.lock().unopened(answers, error);
                         // The failed attempt gave its own lease back: woken by that, this would never rest.
                         freed.set(self.space.freed.notified());
                         freed.as_mut().enable();
@@ -178,10 +176,8 @@ impl<B: DiskBackend> Shared<B> {
             };
             if let Err(error) = self.backend.sync_dir(&self.layout.segments).await {
                 drop(file);
-                if was_asked(&error) {
-                    let kept = io::Error::new(error.kind(), error.to_string());
-                    self.lose_names(&Error::io("sync", &self.layout.segments, kept));
-                }
+                let kept = io::Error::new(error.kind(), error.to_string());
+                self.lose_names(&Error::io("sync", &self.layout.segments, kept));
                 if self.backend.remove(&path).await.is_err() {
                     self.counters.cleanup_errors.one();
                 }
@@ -202,13 +198,6 @@ impl<B: DiskBackend> Shared<B> {
 /// Whether the disk, or the user's share of it, is full.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-/// Whether a sync of a directory failed in the disk's hands, and may be the one that told of a lost name. A process without a
-/// descriptor left could not even open the directory: the next one is told as well.
-pub(crate) fn was_asked(error: &io::Error) -> bool {
-    // EMFILE and ENFILE of every Unix.
-    !cfg!(unix) || !matches!(error.raw_os_error(), Some(24 | 23))
 }
 
 /// The typed error for a file that could not be made or filled.

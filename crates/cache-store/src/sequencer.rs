@@ -131,8 +131,8 @@ pub(crate) enum Refused {
     Changed,
     /// No segment takes it now: wait for room, and then say when you asked.
     NoSegment(Asked),
-    /// All write buffers are in flight: wait for room.
-    NoBuffer,
+    /// All write buffers are in flight, or reclaim is to give back the room kept for it first: wait for room.
+    NotYet,
     /// It will not work.
     Failed(Error),
 }
@@ -239,8 +239,8 @@ impl<B: DiskBackend> Shared<B> {
             room.as_mut().enable();
             match self.append(draft, change, class, asked) {
                 Err(Refused::NoSegment(then)) if wait => asked = Some(then),
-                Err(Refused::NoBuffer) if wait => {}
-                Err(Refused::NoSegment(_) | Refused::NoBuffer) => return Ok(None),
+                Err(Refused::NotYet) if wait => {}
+                Err(Refused::NoSegment(_) | Refused::NotYet) => return Ok(None),
                 other => return other.map(Some),
             }
             if queues && turn.is_none() {
@@ -302,7 +302,7 @@ impl<B: DiskBackend> Shared<B> {
                 continue;
             };
             if log.reclaim_only && class == Class::Insert {
-                return Err(Refused::NoSegment(asked.unwrap_or_else(|| log.ask())));
+                return Err(Refused::NotYet);
             }
             if !active.table.fits(size, len, scope.len() as u64) {
                 if active.table.end == 0 {
@@ -332,7 +332,7 @@ impl<B: DiskBackend> Shared<B> {
                     };
                 if log.buffers >= limit {
                     self.signals.flush.notify_one();
-                    return Err(Refused::NoBuffer);
+                    return Err(Refused::NotYet);
                 }
                 log.buffers += 1;
                 let memory =

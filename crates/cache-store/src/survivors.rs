@@ -233,7 +233,7 @@ impl<B: DiskBackend> Shared<B> {
                     asked = Some(then);
                     room.await;
                 }
-                Err(Refused::NoBuffer) => room.await,
+                Err(Refused::NotYet) => room.await,
                 Err(Refused::Failed(Error::Closed)) => return Err(Error::Closed),
                 Err(Refused::Failed(error)) => {
                     tracing::debug!(%error, "no room to move survivors");

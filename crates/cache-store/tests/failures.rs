@@ -149,20 +149,6 @@ fn a_new_meta_does_not_vouch_for_a_body_whose_sync_failed() {
 }
 
 #[test]
-fn who_has_no_descriptor_left_for_a_moment_loses_nothing() {
-    // The names of large bodies could not be synced for want of a descriptor: all that waited for that was given up.
-    let disk = disk();
-    let faults = FaultBackend::new(disk.clone());
-    paused().block_on(async {
-        let engine = open(&faults).await;
-        faults.plant(Rule::new(Fault::Errno(24)).verbs([Verb::SyncDir]).path("/cache/objects").times(5));
-        in_time("an insert", engine.insert_with(&key(0), body(0, 1, 5000), synced())).await.unwrap();
-        assert_eq!(faults.fired(), 5);
-    });
-    assert!(!found(disk.crash_with(CrashPlan::Nothing)).is_empty());
-}
-
-#[test]
 fn a_failed_sync_of_a_new_segments_name_stops_reclaim_too() {
     // Only reclaim's own failed syncs stopped it. The one that fails for the opener may be the one that tells of a name that
     // reclaim removed: its own sync of the directory, which then goes well, proves nothing.
@@ -187,36 +173,6 @@ fn a_failed_sync_of_a_new_segments_name_stops_reclaim_too() {
         assert!(failed.is_some(), "inserts are told");
         in_time("a get", engine.get(&key(0))).await.unwrap();
     });
-}
-
-#[test]
-fn a_process_that_was_out_of_descriptors_for_a_while_reclaims_again() {
-    // The directory of the segments could not be opened for its sync. That was taken for a failed sync, which stops reclaim
-    // until the next open: once the quota was used up, every insert was refused for good.
-    const EMFILE: i32 = 24;
-    let disk = disk();
-    let faults = FaultBackend::new(disk.clone());
-    paused().block_on(async {
-        let engine = open(&faults).await;
-        for n in 0..400 {
-            in_time("an insert", engine.insert(&key(n), body(n, 1, 400))).await.unwrap();
-        }
-        let syncs = Rule::new(Fault::Errno(EMFILE)).verbs([Verb::SyncDir]).path("/cache/segments");
-        faults.plant(syncs.from_then_on());
-        let mut told = 0;
-        for n in 400..600 {
-            let done = in_time("an insert", engine.insert(&key(n), body(n, 1, 400))).await;
-            told += u64::from(done.is_err());
-        }
-        assert!(told > 0 && faults.fired() > 0, "{told} of {}", faults.fired());
-        faults.clear();
-        for n in 600..1000 {
-            in_time("an insert", engine.insert(&key(n), body(n, 1, 400))).await.unwrap();
-        }
-        engine.check_invariants().unwrap();
-        in_time("a close", engine.close()).await.unwrap();
-    });
-    assert!(found(disk.crash_with(CrashPlan::Nothing)).is_empty());
 }
 
 #[test]

@@ -11,7 +11,9 @@ use std::{
     fs::{self, File},
     io,
     path::Path,
-    process::{Command, ExitCode},
+    process::{self, Command, ExitCode},
+    thread,
+    time::Duration,
 };
 
 /// What the child is to do.
@@ -19,6 +21,8 @@ const CASE: &str = "LIMITS_CASE";
 const BACKEND: &str = "LIMITS_BACKEND";
 /// Heads the reason why it cannot.
 const SKIPPED: &str = "skipped: ";
+/// Longer than any case takes by far.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// An ordinary user.
 const NOBODY: u32 = 65534;
 
@@ -40,6 +44,11 @@ const BACKENDS: [(&str, BackendChoice); 2] =
 
 pub(crate) fn main() -> ExitCode {
     if let (Ok(case), Ok(backend)) = (env::var(CASE), env::var(BACKEND)) {
+        thread::spawn(|| {
+            thread::sleep(PATIENCE);
+            println!("it hangs");
+            process::abort();
+        });
         let (_, run) = CASES.into_iter().find(|(name, _)| *name == case).unwrap();
         let (_, backend) = BACKENDS.into_iter().find(|(name, _)| *name == backend).unwrap();
         if let Err(Skip(reason)) = run(backend) {
