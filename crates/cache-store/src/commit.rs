@@ -6,6 +6,7 @@
 use crate::{
     log::{Asked, Closed, PublishedObject},
     segment::Segment,
+    sequencer::Refused,
     shared::Shared,
     sync::Ordering,
 };
@@ -99,6 +100,7 @@ impl<B: DiskBackend> Shared<B> {
                 let mut log = self.log.lock();
                 if segment.failure().is_none() {
                     self.healthy.store(log.debt.is_empty(), Ordering::Release);
+                    log.lost_again = 0;
                     if log.draining.front().is_none_or(|c| Arc::ptr_eq(&c.segment, segment)) {
                         log.advance(Position::new(segment.id, to));
                     }
@@ -188,6 +190,9 @@ impl<B: DiskBackend> Shared<B> {
             return Ok(());
         }
         let mut target = None;
+        if matches!(debts, Debts::Wait(_)) {
+            self.log.lock().unpaid = None;
+        }
         loop {
             let mut synced = pin!(self.signals.synced.notified());
             synced.as_mut().enable();
@@ -210,6 +215,11 @@ impl<B: DiskBackend> Shared<B> {
                     let Debts::Wait(asked) = debts else { return Err(self.no_room()) };
                     if let Some(error) = log.refusal(asked, true) {
                         return Err(error);
+                    }
+                    match self.pay_debts(&mut log, Some(asked)) {
+                        Ok(()) => continue,
+                        Err(Refused::Failed(error)) => return Err(error),
+                        Err(_) => {}
                     }
                     log.urgent = true;
                     self.signals.open.notify_one();

@@ -2,7 +2,8 @@
 //!
 //! **Invariants**: nothing past the last good sync of the failed segment counts as stored; no sync is retried into success;
 //! the keys whose records were lost get tombstones, and lost tombstones and purges are said again, before anything else is
-//! written; a key whose index entry is newer is left alone.
+//! written; a key whose index entry is newer is left alone. What is lost again and again waits for somebody who wants to write: a
+//! device that goes on failing is not asked without a pause.
 
 use crate::{
     debt::Owed,
@@ -14,6 +15,9 @@ use crate::{
 use cache_core::{DiskBackend, Error};
 use cache_index::{Position, SegmentId};
 use std::sync::Arc;
+
+/// Once what was said again is lost so often in a row, somebody has to want to write before it is said once more.
+const MOST_LOST: u32 = 3;
 
 impl<B: DiskBackend> Shared<B> {
     /// Gives up a segment's unsynced end; whoever waits for it gets `error`.
@@ -47,10 +51,16 @@ impl<B: DiskBackend> Shared<B> {
         self.healthy.store(false, Ordering::Release);
         log.unreported = Some(error.clone());
         log.barrier = Some(if log.debt.is_empty() { log.head() } else { Position::from_raw(u64::MAX) });
-        // A refusal leaves the debts where they are: the next append, or the next segment, pays them.
-        if let Err(refused) = self.pay_debts(&mut log, None) {
-            tracing::debug!(?refused, "debts wait for room");
+        if lost.iter().any(|row| row.as_of != 0) {
+            log.lost_again += 1;
         }
+        if log.lost_again >= MOST_LOST {
+            let answers = log.asked();
+            log.unopened(answers, error.clone());
+            log.unpaid = Some(error.clone());
+            log.urgent = false;
+        }
+        self.pay_debts_unasked(&mut log);
         drop(log);
         self.signals.commit.notify_one();
         self.signals.room.notify_waiters();

@@ -77,12 +77,8 @@ impl<B: DiskBackend> Shared<B> {
         {
             log.free.push(memory);
         }
-        if !log.closed || !log.debt.is_empty() {
-            // Debts may have waited for this buffer; where they wait for a segment they go on waiting.
-            if let Err(refused) = self.pay_debts(&mut log, None) {
-                tracing::debug!(?refused, "debts wait for room");
-            }
-        }
+        // Debts may have waited for this buffer; where they wait for a segment they go on waiting.
+        self.pay_debts_unasked(&mut log);
         drop(log);
         self.signals.room.notify_waiters();
     }

@@ -149,6 +149,10 @@ pub(crate) struct Log<B: DiskBackend> {
     pub(crate) names_lost: Option<Error>,
 
     pub(crate) debt: Debt,
+    /// How often in a row what was said again was lost as well.
+    pub(crate) lost_again: u32,
+    /// That was too often: the background does not pay debts any more, who next wants to write does.
+    pub(crate) unpaid: Option<Error>,
     pub(crate) failures: u64,
     /// A failure that no flush has reported yet.
     pub(crate) unreported: Option<Error>,
@@ -185,6 +189,8 @@ impl<B: DiskBackend> Log<B> {
             barrier: None,
             names_lost: None,
             debt: Debt::default(),
+            lost_again: 0,
+            unpaid: None,
             failures: 0,
             unreported: None,
             budget,

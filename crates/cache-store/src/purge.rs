@@ -282,7 +282,7 @@ mod tests {
         draft.key = Bytes::copy_from_slice(other.as_bytes());
         draft.header.key_len = draft.key.len() as u16;
         draft.header.crc = payload_crc([&draft.key, &[], &[], &[]]);
-        let placed = engine.shared().append(&draft, &Change::Insert, Class::Insert, None);
+        let placed = engine.shared().append(&draft, &Change::Insert, Class::Insert, None, true);
         assert!(placed.is_ok());
         engine
     }

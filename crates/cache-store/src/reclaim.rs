@@ -232,6 +232,10 @@ impl<B: DiskBackend> Shared<B> {
             if let Some(error) = &log.names_lost {
                 return Err(error.clone());
             }
+            // What is owed could not be synced, so that nothing could be dropped.
+            if let (Debts::Wait(_), Some(error)) = (debts, &log.unpaid) {
+                return Err(error.clone());
+            }
             // What a clear began goes on by itself; not in a directory that may be somebody else's by now.
             if log.shut {
                 return Err(Error::Closed);

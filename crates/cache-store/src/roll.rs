@@ -90,11 +90,7 @@ impl<B: DiskBackend> Shared<B> {
         log.reclaim_only |= last;
         log.open_error = None;
         log.kept_error = None;
-        if !log.debt.is_empty()
-            && let Err(refused) = self.pay_debts(&mut log, None)
-        {
-            tracing::debug!(?refused, "debts wait for room");
-        }
+        self.pay_debts_unasked(&mut log);
         drop(log);
         self.signals.room.notify_waiters();
         Ok(true)

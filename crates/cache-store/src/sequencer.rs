@@ -139,13 +139,14 @@ pub(crate) enum Refused {
 
 impl<B: DiskBackend> Shared<B> {
     /// Gives a record its place and publishes it. `asked`: when the caller asked for a
-    /// segment, if it has.
+    /// segment, if it has. `tries`: it pays what nobody could pay before, too.
     pub(crate) fn append(
         &self,
         draft: &Draft<B>,
         change: &Change<'_>,
         class: Class,
         asked: Option<Asked>,
+        tries: bool,
     ) -> Result<Placed<B>, Refused> {
         let mut log = self.log.lock();
         if log.closed {
@@ -172,7 +173,12 @@ impl<B: DiskBackend> Shared<B> {
                 }
             }
         }
-        self.pay_debts(&mut log, asked)?;
+        if !log.debt.is_empty() {
+            if tries {
+                log.unpaid = None;
+            }
+            self.pay_debts(&mut log, asked)?;
+        }
         if matches!(change, Change::Insert) && header.entry_id == 0 {
             header.entry_id = log.next_entry_id();
         }
@@ -233,11 +239,11 @@ impl<B: DiskBackend> Shared<B> {
         if queues && !self.turns.are_free() {
             turn = self.turn().await;
         }
-        let mut asked = None;
+        let (mut asked, mut tries) = (None, true);
         loop {
             let mut room = pin!(self.signals.room.notified());
             room.as_mut().enable();
-            match self.append(draft, change, class, asked) {
+            match self.append(draft, change, class, asked, std::mem::take(&mut tries)) {
                 Err(Refused::NoSegment(then)) if wait => asked = Some(then),
                 Err(Refused::NotYet) if wait => {}
                 Err(Refused::NoSegment(_) | Refused::NotYet) => return Ok(None),
@@ -387,11 +393,24 @@ impl<B: DiskBackend> Shared<B> {
         }
     }
 
+    /// [`Shared::pay_debts`] by the background. A refusal leaves the debts where they are: the next append, or the next segment,
+    /// pays them.
+    pub(crate) fn pay_debts_unasked(&self, log: &mut Log<B>) {
+        if log.unpaid.is_none()
+            && let Err(refused) = self.pay_debts(log, None)
+        {
+            tracing::debug!(?refused, "debts wait for room");
+        }
+    }
+
     /// Says again what a failure lost, before anything else is said. `asked`: when the caller asked
     /// for a segment, and is to be told why there is none.
     pub(crate) fn pay_debts(&self, log: &mut Log<B>, asked: Option<Asked>) -> Result<(), Refused> {
         if log.debt.is_empty() {
             return Ok(());
+        }
+        if let Some(error) = &log.unpaid {
+            return Err(Refused::Failed(error.clone()));
         }
         while let Some(owed) = log.debt.take() {
             let (mut draft, scope) = match &owed {

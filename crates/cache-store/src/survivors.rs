@@ -214,7 +214,7 @@ impl<B: DiskBackend> Shared<B> {
         loop {
             let mut room = pin!(self.signals.room.notified());
             room.as_mut().enable();
-            match self.append(&draft, &change, Class::Move, asked) {
+            match self.append(&draft, &change, Class::Move, asked, false) {
                 Ok(_) => return Ok(true),
                 Err(Refused::Changed) => {
                     // Replaced, removed or evicted meanwhile; or purged, and then the entry falls out here.
@@ -235,6 +235,8 @@ impl<B: DiskBackend> Shared<B> {
                 }
                 Err(Refused::NotYet) => room.await,
                 Err(Refused::Failed(Error::Closed)) => return Err(Error::Closed),
+                // The device fails: giving entries up would help nobody.
+                Err(Refused::Failed(error)) if self.log.lock().unpaid.is_some() => return Err(error),
                 Err(Refused::Failed(error)) => {
                     tracing::debug!(%error, "no room to move survivors");
                     return Ok(false);

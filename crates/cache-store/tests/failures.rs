@@ -201,6 +201,40 @@ fn a_device_that_refuses_every_write_gives_errors_and_is_not_asked_without_a_pau
 }
 
 #[test]
+fn a_device_that_takes_names_and_no_bytes_is_not_asked_without_a_pause_and_costs_no_entry() {
+    // What a failed write lost is said again. Where that was lost as well, it was said again in the next segment, and so on for
+    // ever: one after the other was made, and dropped with the oldest ones, until nothing was left, at full load of a processor.
+    // (Found by the failure points, short writes from the 29th on.)
+    let disk = disk();
+    let faults = FaultBackend::new(disk.clone());
+    paused().block_on(async {
+        let engine = open(&faults).await;
+        for n in 100..140 {
+            in_time("an insert", engine.insert_with(&key(n), body(n, 1, 400), synced())).await.unwrap();
+        }
+        let entries = engine.stats().entries;
+        faults.plant(Rule::new(Fault::Errno(EIO)).verbs([Verb::Write]).from_then_on());
+        for n in 0..3 {
+            let failed = in_time("an insert", engine.insert_with(&key(n), body(n, 1, 300), synced())).await;
+            assert!(matches!(failed, Err(Error::Io { .. })), "{failed:?}");
+        }
+        let before = faults.operations();
+        for _ in 0..10_000 {
+            tokio::task::yield_now().await;
+        }
+        assert!(faults.operations() < before + 20, "{} operations", faults.operations() - before);
+        let failed = in_time("a flush", engine.flush()).await;
+        assert!(matches!(failed, Err(Error::Io { .. })), "{failed:?}");
+        assert_eq!(engine.stats().entries, entries);
+        in_time("a get", engine.get(&key(100))).await.unwrap().expect("it is served");
+        faults.clear();
+        in_time("an insert", engine.insert_with(&key(7), body(7, 1, 300), synced())).await.unwrap();
+        engine.check_invariants().unwrap();
+    });
+    assert!(found(disk.crash_with(CrashPlan::Nothing)).contains(&7));
+}
+
+#[test]
 fn what_was_removed_while_the_device_failed_stays_removed_when_its_lost_record_is_in_the_file() {
     // A buffered insert was lost to a failed sync, its bytes were in the file, and the segment got no footer. Its tombstone
     // was owed as of the record's own place, and a later remove, refused by the device, as of the end of what was left of
