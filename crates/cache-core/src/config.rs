@@ -42,7 +42,8 @@ pub struct Config {
     /// The cache does not grow while the file system has less than this left.
     #[serde(default = "default_min_free_space")]
     pub min_free_space: ByteSize,
-    /// Bytes written to the log per byte inserted, at most, over time; at least 1.
+    /// Bytes written to the log per byte inserted, at most, over time; from 1, where nothing is moved but from what a cache starts
+    /// with, to 1000, where evictions follow the order of use exactly, whatever that writes.
     #[serde(default = "default_max_write_amplification")]
     pub max_write_amplification: f64,
     /// What to do about a superblock that does not read.

@@ -104,6 +104,11 @@ impl<S: Clone> Index<S> {
         shard.find_at(tag, at).map(|n| shard.slot(n).tick())
     }
 
+    /// What [`Self::tick_of`] gives for the next use, of whatever entry.
+    pub fn next_use(&self) -> u64 {
+        self.tick.0.load(Ordering::Relaxed)
+    }
+
     /// Puts an entry in, as the most recently used one, over whatever the tag had; gives that back.
     ///
     /// An entry whose segment is not attached is a caller's mistake: it is not taken in, and the older one goes all the

@@ -37,7 +37,7 @@ impl<B: DiskBackend> Shared<B> {
             if active.buffer.take().is_some() {
                 log.buffers -= 1;
             }
-            log.close_active();
+            log.close_active(self.index.next_use());
         }
         let Some(closed) = log.draining.iter_mut().find(|c| Arc::ptr_eq(&c.segment, segment)) else { return };
         let lost = closed.table.split_off(from);

@@ -258,11 +258,12 @@ impl<B: DiskBackend> Log<B> {
         }
     }
 
-    /// Ends the active segment: what is in it gets written, synced and sealed in the background.
-    pub(crate) fn close_active(&mut self) {
+    /// Ends the active segment: what is in it gets written, synced and sealed in the background. `next_use`: the index's.
+    pub(crate) fn close_active(&mut self, next_use: u64) {
         self.freeze();
         if let Some(active) = self.active.take() {
             let Active { segment, table, objects, .. } = active;
+            segment.closed_at(next_use);
             self.draining.push_back(Closed { segment, table, objects });
         }
     }

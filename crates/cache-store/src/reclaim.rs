@@ -116,12 +116,15 @@ impl<B: DiskBackend> Shared<B> {
         };
         let dead = |id: SegmentId| {
             let segment = self.index.segment(id)?;
-            let records =
-                segment.seal().map_or(segment.lease.bytes(), |seal| seal.file_len - seal.footer_len);
-            Some(records.saturating_sub(self.index.segment_live_bytes(id)))
+            Some(self.dead_bytes(&segment))
         };
         let finished = ids.into_iter().filter(|id| !growing.contains(&Some(*id)));
         missing <= held && finished.filter_map(dead).sum::<u64>() < missing
+    }
+
+    /// Bytes of a segment's records that no entry is left of.
+    pub(crate) fn dead_bytes(&self, segment: &Segment<B>) -> u64 {
+        segment.data_bytes().saturating_sub(self.index.segment_live_bytes(segment.id))
     }
 
     /// Room for the next segment and for large bodies that wait, beside the room that is kept.

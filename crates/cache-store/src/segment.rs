@@ -21,6 +21,8 @@ pub(crate) struct Segment<B: DiskBackend> {
     pub(crate) file: B::File,
     pub(crate) path: PathBuf,
     pub(crate) lease: Lease,
+    /// The index's next use when it took its last record; 0 while it takes some, and for one of an earlier session.
+    closed_at: AtomicU64,
     /// The same as in the state, for readers.
     written: AtomicU64,
     state: Mutex<State>,
@@ -61,6 +63,7 @@ impl<B: DiskBackend> Segment<B> {
             file,
             path,
             lease,
+            closed_at: AtomicU64::new(0),
             written: AtomicU64::new(len),
             state: Mutex::new(State { written: len, synced: len, ..State::default() }),
             changed: Notify::new(),
@@ -76,6 +79,21 @@ impl<B: DiskBackend> Segment<B> {
     /// What the file ends in; `None`: it has no footer.
     pub(crate) fn seal(&self) -> Option<Seal> {
         self.state.lock().seal
+    }
+
+    /// It takes no more records.
+    pub(crate) fn closed_at(&self, next_use: u64) {
+        self.closed_at.store(next_use, Ordering::Release);
+    }
+
+    /// Whether an entry that was used last at `tick` was used since its record was written, as far as is known.
+    pub(crate) fn was_used(&self, tick: u64) -> bool {
+        tick >= self.closed_at.load(Ordering::Acquire)
+    }
+
+    /// Bytes of its records. One that has no footer counts in full.
+    pub(crate) fn data_bytes(&self) -> u64 {
+        self.seal().map_or(self.lease.bytes(), |seal| seal.file_len - seal.footer_len)
     }
 
     /// Adds a buffer that begins where the last one ends.

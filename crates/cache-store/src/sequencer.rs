@@ -315,7 +315,7 @@ impl<B: DiskBackend> Shared<B> {
                     let max = self.limits.record;
                     return Err(Refused::Failed(Error::TooLarge { what: "a record", len, max }));
                 }
-                log.close_active();
+                log.close_active(self.index.next_use());
                 self.signals.flush.notify_one();
                 self.signals.commit.notify_one();
                 continue;

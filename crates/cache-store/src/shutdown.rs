@@ -66,7 +66,7 @@ impl<B: DiskBackend> Shared<B> {
 
     /// Ends the active segment and waits for all footers. Returns whether every one was written.
     async fn seal_everything(&self) -> bool {
-        self.log.lock().close_active();
+        self.log.lock().close_active(self.index.next_use());
         self.signals.commit.notify_one();
         loop {
             let mut synced = pin!(self.signals.synced.notified());

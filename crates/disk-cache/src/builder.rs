@@ -87,7 +87,8 @@ impl Builder {
         self
     }
 
-    /// Bytes written to the log per byte inserted, at most, over time.
+    /// Bytes written to the log per byte inserted, at most, over time; from 1, where nothing is moved but from what a cache starts
+    /// with, to 1000, where evictions follow the order of use exactly, whatever that writes.
     pub fn max_write_amplification(mut self, limit: f64) -> Self {
         self.config.max_write_amplification = limit;
         self
