@@ -54,7 +54,8 @@ impl<B: DiskBackend> Shared<B> {
         if lost.iter().any(|row| row.as_of != 0) {
             log.lost_again += 1;
         }
-        if log.lost_again >= MOST_LOST {
+        // Where nothing is owed nobody would pay, and what waits for that would wait for ever.
+        if log.lost_again >= MOST_LOST && !log.debt.is_empty() {
             let answers = log.asked();
             log.unopened(answers, error.clone());
             log.unpaid = Some(error.clone());
