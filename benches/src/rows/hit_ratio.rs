@@ -1,5 +1,5 @@
 //! Hits per request as a proxy sees them: zipf at several skews, with and without scans, sizes from a heavy-tailed distribution,
-//! beside simulated policies that have the same bytes and waste none of them.
+//! and with large bodies that take most of the bytes; beside simulated policies that have the same bytes and waste none of them.
 
 use crate::{
     Result,
@@ -27,6 +27,40 @@ const BETWEEN: usize = 4 * SCAN;
 const LEAST: f64 = 1024.0;
 const LONGEST: f64 = 256.0 * 1024.0;
 const TAIL: f64 = 1.2;
+/// Of so many bodies one is large, of 1 MiB to [`LARGEST`].
+const LARGE_OF: usize = 100;
+const LARGEST: usize = 8 << 20;
+
+/// Who asks, and for what.
+#[derive(Clone, Copy, PartialEq)]
+enum Load {
+    /// Bodies up to [`LONGEST`].
+    Plain,
+    /// A fifth of the requests are for what nobody asks for again.
+    Scans,
+    /// Some bodies are files.
+    Large,
+}
+
+impl Load {
+    fn row(self) -> &'static str {
+        match self {
+            Self::Plain => "hit-ratio",
+            Self::Scans => "hit-ratio-scans",
+            Self::Large => "hit-ratio-large",
+        }
+    }
+
+    fn length(self, rng: &mut Rng) -> u32 {
+        if self == Self::Large && rng.below(LARGE_OF) == 0 {
+            return (1 << 20) + rng.below(LARGEST - (1 << 20)) as u32;
+        }
+        let length = (LEAST * (1.0 - rng.unit()).powf(-1.0 / TAIL)).min(LONGEST);
+        #[expect(clippy::cast_sign_loss, reason = "it is at least the shortest")]
+        let length = length as u32;
+        length
+    }
+}
 
 const RATIO: Figure = Figure::Value("hit ratio");
 
@@ -36,25 +70,26 @@ const RATIO: Figure = Figure::Value("hit ratio");
 /// Those of the caches.
 pub fn run(bench: &Bench) -> Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
-    for scans in [false, true] {
+    for load in [Load::Plain, Load::Scans] {
         for skew in SKEWS {
-            outcomes.extend(compare_at(bench, skew, scans)?);
+            outcomes.extend(compare_at(bench, skew, load)?);
         }
     }
+    outcomes.extend(compare_at(bench, 0.9, Load::Large)?);
     Ok(outcomes)
 }
 
-fn compare_at(bench: &Bench, skew: f64, scans: bool) -> Result<Vec<Outcome>> {
+fn compare_at(bench: &Bench, skew: f64, load: Load) -> Result<Vec<Outcome>> {
     let keys = (bench.options.entries / 2).max(10_000);
     let mut rng = Rng::new(11);
-    let draws: Arc<[u32]> = requests(keys, skew, scans, &mut rng).into();
+    let draws: Arc<[u32]> = requests(keys, skew, load, &mut rng).into();
     // Scans ask for more keys than there are, and the least popular of these may never be drawn.
     let most = draws.iter().max().map_or(keys, |&n| keys.max(n as usize + 1));
-    let data = Arc::new(Dataset::of_lengths((0..most).map(|_| length(&mut rng)).collect()));
+    let data = Arc::new(Dataset::of_lengths((0..most).map(|_| load.length(&mut rng)).collect()));
     let all: u64 = (0..keys).map(|n| data.len_of(n) as u64).sum();
     let capacity = (all / 4).max(32 << 20);
     let cost = |n: u32| data.len_of(n as usize) as u64;
-    let row = if scans { "hit-ratio-scans" } else { "hit-ratio" };
+    let row = load.row();
     let simulated = |ratio: f64| move || Ok(said(ratio));
     let mut group = vec![
         Candidate::new(row, "LRU, simulated", simulated(lru::hit_ratio_by(&draws, capacity, cost))),
@@ -117,9 +152,9 @@ fn said(ratio: f64) -> Measure {
 }
 
 /// Ten requests for each key; scans ask for keys of their own.
-fn requests(keys: usize, skew: f64, scans: bool, rng: &mut Rng) -> Vec<u32> {
+fn requests(keys: usize, skew: f64, load: Load, rng: &mut Rng) -> Vec<u32> {
     let draws = zipf::draw(keys, skew, keys * 10, rng);
-    if !scans {
+    if load != Load::Scans {
         return draws;
     }
     let (mut mixed, mut next) = (Vec::new(), keys as u32);
@@ -129,11 +164,4 @@ fn requests(keys: usize, skew: f64, scans: bool, rng: &mut Rng) -> Vec<u32> {
         next += SCAN as u32;
     }
     mixed
-}
-
-fn length(rng: &mut Rng) -> u32 {
-    let length = (LEAST * (1.0 - rng.unit()).powf(-1.0 / TAIL)).min(LONGEST);
-    #[expect(clippy::cast_sign_loss, reason = "it is at least the shortest")]
-    let length = length as u32;
-    length
 }

@@ -94,7 +94,7 @@ pub fn run(bench: &Bench) -> Result<Vec<Outcome>> {
             .because(NEW_FILES)
             .against(1, Figure::Bytes)
             .against(2, Figure::Bytes);
-        group.push(candidate.within(Figure::Hits, floor(cache)));
+        group.push(candidate.within(Figure::Hits, floor(cache)).because(NEW_FILES));
     }
     outcomes.extend(compare(group, bench.options.rounds)?);
     for (cache, _, dir) in caches {

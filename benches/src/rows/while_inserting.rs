@@ -11,8 +11,11 @@ use crate::{
     measure::{Done, Measure},
     rng::Rng,
 };
+use bytes::BytesMut;
 use disk_cache::{ByteSize, DiskCache};
 use std::{
+    fs::File,
+    os::unix::fs::FileExt,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -22,6 +25,14 @@ use std::{
 
 /// Of all tasks, those that insert.
 const INSERTERS: usize = 16;
+
+/// Bytes that a task of the appends writes at once, and where it begins anew.
+const WRITE: usize = 1 << 20;
+const WRITE_END: u64 = 64 << 20;
+
+const SHARED_PROCESSORS: &str = "readers share the two processors with tasks that never rest, and wait while the kernel gives theirs to another \
+     thread: `get-beside-appends` in the same row are the same gets beside as many tasks that copy the same bodies into plain \
+     files and do nothing else; what they add to `get-alone` no cache can take away (`cargo xtask bench get-while-inserting`)";
 
 /// Measures `get-while-inserting`.
 ///
@@ -42,16 +53,28 @@ pub fn run(bench: &Bench, data: &Arc<Dataset>) -> Result<Vec<Outcome>> {
         let idle =
             || bench.client.drive(readers(bench, &cache, data, &next), bench.pace(false), async { Ok(()) });
         let busy = || busy(bench, &cache, data, &next);
+        let files = bench.path("appends");
+        std::fs::create_dir_all(&files)?;
+        let beside = || {
+            bench.settle()?;
+            let append = |task| Appends::new(&files.join(format!("{task}.bin")), data);
+            let appends = (0..INSERTERS).map(append).collect::<Result<_>>()?;
+            bench.client.drive_beside(readers(bench, &cache, data, &next), appends, bench.pace(false))
+        };
         let group = vec![
             Candidate::new("get-alone", name, idle),
+            Candidate::new("get-beside-appends", name, beside).against(0, Figure::P99),
             Candidate::new("get-while-inserting", name, busy)
                 .target(0, Figure::P99, Bound::AtMost(2.0))
+                .because(SHARED_PROCESSORS)
+                .against(1, Figure::P99)
                 .against(0, Figure::Hits)
                 .shows(Figure::Value("inserts/s")),
         ];
         outcomes.extend(compare(group, bench.options.rounds)?);
         bench.close(&cache)?;
         std::fs::remove_dir_all(dir)?;
+        std::fs::remove_dir_all(files)?;
     }
     Ok(outcomes)
 }
@@ -124,5 +147,41 @@ impl Work for Recent {
         };
         let body = found.bytes().await?;
         Ok(Some(Done { hit: self.data.is_body(n, &body), bytes: body.len() as u64 }))
+    }
+}
+
+/// Copies bodies into a buffer and the buffer into a file, again and again: the least that whoever stores them does.
+struct Appends {
+    file: Arc<File>,
+    at: u64,
+    buf: BytesMut,
+    data: Arc<Dataset>,
+    next: usize,
+}
+
+impl Appends {
+    fn new(path: &std::path::Path, data: &Arc<Dataset>) -> Result<Self> {
+        let file = Arc::new(File::create(path)?);
+        Ok(Self { file, at: 0, buf: BytesMut::with_capacity(WRITE), data: data.clone(), next: 0 })
+    }
+}
+
+impl Work for Appends {
+    async fn step(&mut self) -> Result<Option<Done>> {
+        let body = self.data.body(self.next % self.data.entries());
+        self.next += 1;
+        if self.buf.len() + body.len() > WRITE {
+            let (file, at, mut buf) = (self.file.clone(), self.at, std::mem::take(&mut self.buf));
+            let write = move || {
+                file.write_all_at(&buf, at)?;
+                buf.clear();
+                Ok::<_, crate::Error>(buf)
+            };
+            self.buf = tokio::task::spawn_blocking(write).await??;
+            self.at = (self.at + WRITE as u64) % WRITE_END;
+        }
+        self.buf.extend_from_slice(&body);
+        tokio::task::coop::consume_budget().await;
+        Ok(Some(Done { hit: true, bytes: body.len() as u64 }))
     }
 }

@@ -59,6 +59,13 @@ struct Open<B: DiskBackend> {
     _counted: Counted,
 }
 
+/// A body that goes once all below `after` is synced.
+struct Doomed {
+    id: u64,
+    after: Position,
+    _coming_back: Counted,
+}
+
 /// Counts until dropped.
 struct Counted {
     count: Arc<AtomicU64>,
@@ -109,8 +116,10 @@ pub(crate) struct Objects<B: DiskBackend> {
     held: Arc<AtomicU64>,
     /// Held by whoever unlinks.
     unlinking: tokio::sync::Mutex<()>,
-    /// Ids to unlink, each once all below its position is synced.
-    doomed: Mutex<Vec<(u64, Position)>>,
+    /// Bodies to unlink.
+    doomed: Mutex<Vec<Doomed>>,
+    /// Bytes of those and of what is being unlinked.
+    coming_back: Arc<AtomicU64>,
     /// How many are being unlinked or synced: what is doomed of them is about to give its bytes back.
     busy: AtomicU64,
     /// Bytes that writers wait for.
@@ -135,6 +144,7 @@ impl<B: DiskBackend> Objects<B> {
             held: Arc::default(),
             unlinking: tokio::sync::Mutex::new(()),
             doomed: Mutex::new(Vec::new()),
+            coming_back: Arc::default(),
             busy: AtomicU64::new(0),
             wanted: AtomicU64::new(0),
             unpublished: AtomicU64::new(0),
@@ -173,13 +183,25 @@ impl<B: DiskBackend> Objects<B> {
     }
 
     pub(crate) fn doom(&self, id: u64, after: Position) {
-        self.doomed.lock().push((id, after));
+        let bytes = self.get(id).map_or(0, |object| object.lease.bytes());
+        let coming_back = Counted::new(&self.coming_back, bytes);
+        self.doomed.lock().push(Doomed { id, after, _coming_back: coming_back });
     }
 
     pub(crate) fn is_dooming(&self) -> bool {
         // Under the lock in which they go from the one to the other.
         let doomed = self.doomed.lock();
         !doomed.is_empty() || self.busy.load(Ordering::Acquire) > 0
+    }
+
+    /// What has to be synced before the last of those that are doomed goes; [`Position::ZERO`] where all may go at once.
+    pub(crate) fn doomed_after(&self) -> Position {
+        self.doomed.lock().iter().map(|doomed| doomed.after).max().unwrap_or(Position::ZERO)
+    }
+
+    /// Bytes of bodies that are about to be unlinked, which come back then unless readers hold them.
+    pub(crate) fn coming_back(&self) -> u64 {
+        self.coming_back.load(Ordering::Acquire)
     }
 
     pub(crate) fn wanted(&self) -> u64 {
@@ -317,13 +339,13 @@ impl<B: DiskBackend> Shared<B> {
         };
         let (due, _busy) = {
             let mut doomed = self.objects.doomed.lock();
-            let ready = |after: &Position| *after == Position::ZERO || !blocked && *after <= through;
-            let due: Vec<u64> = doomed.iter().filter(|(_, a)| ready(a)).map(|(id, _)| *id).collect();
-            doomed.retain(|(_, a)| !ready(a));
+            let ready = |d: &mut Doomed| d.after == Position::ZERO || !blocked && d.after <= through;
+            let due: Vec<Doomed> = doomed.extract_if(.., ready).collect();
             let busy = self.busy_with(due.len());
             (due, busy)
         };
-        for id in due {
+        for doomed in due {
+            let id = doomed.id;
             let Some(object) = self.objects.get(id) else { continue };
             match self.backend.remove(&object.path).await {
                 Ok(()) => {}

@@ -106,7 +106,7 @@ impl<B: DiskBackend> Shared<B> {
                 let mut sealed = pin!(shared.signals.synced.notified());
                 sealed.as_mut().enable();
                 match shared.reclaim_oldest(Survivors::Move, asked).await {
-                    Ok(Reclaimed::Done) => {}
+                    Ok(Reclaimed::Done | Reclaimed::Instead) => {}
                     Ok(Reclaimed::NotYet) => sealed.await,
                     Ok(Reclaimed::Nothing) => break,
                     Err(error) => {

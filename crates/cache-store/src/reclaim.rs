@@ -15,7 +15,7 @@ use crate::{
 };
 use bytes::BytesMut;
 use cache_core::{DiskBackend, Error, Result};
-use cache_index::{MAX_SEGMENTS, SegmentId};
+use cache_index::{MAX_SEGMENTS, Position, SegmentId};
 use std::{io, pin::pin, sync::Arc};
 use tokio::sync::MutexGuard;
 
@@ -35,6 +35,8 @@ pub(crate) enum Reclaimed {
     Done,
     /// The oldest segment is about to get its footer; the sealer tells when.
     NotYet,
+    /// Large bodies were evicted instead, whose bytes are enough.
+    Instead,
     /// There is none but those in use.
     Nothing,
 }
@@ -58,6 +60,9 @@ impl<B: DiskBackend> Shared<B> {
             woken.as_mut().enable();
             let mut freed = pin!(self.space.freed.notified());
             freed.as_mut().enable();
+            // The sync that bodies wait for may fail, and they go no sooner than the debts of that.
+            let mut synced = pin!(self.signals.synced.notified());
+            synced.as_mut().enable();
             let answers = {
                 let log = self.log.lock();
                 if log.shut {
@@ -65,11 +70,12 @@ impl<B: DiskBackend> Shared<B> {
                 }
                 log.asked()
             };
+            let mut hastens = false;
             if self.would_free_too_little() {
                 self.starve_objects();
             } else if self.wants_reclaim() {
                 match self.reclaim_oldest(Survivors::Move, answers).await {
-                    Ok(Reclaimed::Done) => continue,
+                    Ok(Reclaimed::Done | Reclaimed::Instead) => continue,
                     Ok(Reclaimed::NotYet) => {}
                     Ok(Reclaimed::Nothing) => self.starve(None, answers),
                     Err(Error::Closed) => return,
@@ -78,10 +84,13 @@ impl<B: DiskBackend> Shared<B> {
                         self.starve(Some(error), answers);
                     }
                 }
+            } else {
+                hastens = self.waits_for_doomed() && self.hastens_doomed();
             }
             tokio::select! {
                 () = woken => {}
                 () = freed => {}
+                () = synced, if hastens => {}
             }
         }
     }
@@ -93,7 +102,30 @@ impl<B: DiskBackend> Shared<B> {
             return false;
         }
         let segments = self.index.segment_ids().len() as u64;
-        log.reclaim_only || self.space.free() < self.room_wanted(&log) || segments > self.most_segments()
+        log.reclaim_only || self.is_missing_room(&log) || segments > self.most_segments()
+    }
+
+    /// Whether the room that is wanted is not there, and does not come back without reclaim either.
+    fn is_missing_room(&self, log: &Log<B>) -> bool {
+        self.free_soon(log) < self.room_wanted(log)
+    }
+
+    /// [`Shared::is_missing_room`] for those that do not have the log's lock.
+    pub(crate) fn is_short_of_room(&self) -> bool {
+        self.is_missing_room(&self.log.lock())
+    }
+
+    /// Whether the room that is wanted comes back once bodies are unlinked.
+    fn waits_for_doomed(&self) -> bool {
+        let log = self.log.lock();
+        !log.closed && self.space.free() < self.room_wanted(&log) && !self.is_missing_room(&log)
+    }
+
+    /// What is free, and the bytes of large bodies that are about to be unlinked: but for those that wait for debts or a purge,
+    /// which may want a segment themselves.
+    fn free_soon(&self, log: &Log<B>) -> u64 {
+        let is_certain = log.debt.is_empty() && log.barrier.is_none();
+        self.space.free() + if is_certain { self.objects.coming_back() } else { 0 }
     }
 
     /// Whether only large bodies wait, for room that readers hold and that all dead records together would not make: moving live
@@ -106,7 +138,7 @@ impl<B: DiskBackend> Shared<B> {
         let ids = self.index.segment_ids();
         let (missing, growing) = {
             let log = self.log.lock();
-            let free = self.space.free();
+            let free = self.free_soon(&log);
             let for_the_log = log.reclaim_only || free < self.room_of_log(&log);
             if log.closed || for_the_log || ids.len() as u64 > self.most_segments() {
                 return false;
@@ -157,7 +189,10 @@ impl<B: DiskBackend> Shared<B> {
         if !self.objects.is_dooming() || !log.debt.is_empty() {
             return false;
         }
-        log.sync_wanted = log.sync_wanted.max(log.head());
+        let after = self.objects.doomed_after();
+        if after != Position::ZERO && (after > log.synced_through || log.barrier.is_some()) {
+            log.sync_wanted = log.sync_wanted.max(log.head());
+        }
         drop(log);
         self.signals.commit.notify_one();
         self.signals.unlink.notify_one();
@@ -258,7 +293,12 @@ impl<B: DiskBackend> Shared<B> {
             if !emptied.is_empty() && !self.is_room_to_empty(&victim) {
                 break;
             }
-            self.empty(&victim, survivors, &mut state.scratch).await?;
+            if !self.empty(&victim, survivors, &mut state.scratch).await? {
+                if emptied.is_empty() {
+                    return Ok(Reclaimed::Instead);
+                }
+                break;
+            }
             emptied.push(victim);
             if survivors == Survivors::Drop || !self.wants_more_than(&emptied) {
                 break;
@@ -307,7 +347,8 @@ impl<B: DiskBackend> Shared<B> {
     fn wants_more_than(&self, emptied: &[Arc<Segment<B>>]) -> bool {
         let freed: u64 = emptied.iter().map(|victim| victim.lease.bytes()).sum();
         let ahead = self.limits.kept - self.limits.segment;
-        self.space.free() + freed < self.room_wanted(&self.log.lock()) + ahead
+        let log = self.log.lock();
+        self.free_soon(&log) + freed < self.room_wanted(&log) + ahead
     }
 
     async fn sync_segments_dir(&self, state: &mut ReclaimState) -> Result<()> {

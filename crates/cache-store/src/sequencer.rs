@@ -196,7 +196,9 @@ impl<B: DiskBackend> Shared<B> {
         if class == Class::Move {
             self.counters.bytes_relocated.add(len);
         } else {
-            log.budget = log.budget.saturating_add(self.earned(len)).min(self.space.capacity());
+            let in_file = if header.object != 0 && draft.object.is_some() { header.body_len } else { 0 };
+            let earned = self.earned(len.saturating_add(in_file));
+            log.budget = log.budget.saturating_add(earned).min(self.space.capacity());
         }
         let (end, entry_id) = (position.offset() + len, header.entry_id);
         Ok(Placed { segment, end, position, entry_id, before, crowded })

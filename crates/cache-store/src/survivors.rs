@@ -41,20 +41,26 @@ const GAP: u64 = 32 << 10;
 const SPAN: u64 = 1 << 20;
 
 impl<B: DiskBackend> Shared<B> {
-    /// Moves or evicts every entry whose record lies in the victim.
+    /// Moves or evicts every entry whose record lies in the victim. `false`: large bodies went instead.
     pub(crate) async fn empty(
         &self,
         victim: &Arc<Segment<B>>,
         survivors: Survivors,
         scratch: &mut BytesMut,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         if self.index.segment_live_bytes(victim.id) > 0 {
             if survivors == Survivors::Move {
                 self.open_ahead();
             }
             let mut live = self.live_rows(victim).await;
             if survivors == Survivors::Move {
-                self.select(victim, &mut live);
+                if !self.may_move_all_of(victim) {
+                    if self.give_up_bodies(victim, &live) {
+                        return Ok(false);
+                    }
+                    live.retain(|l| l.entry.object.is_some() || victim.was_used(l.tick));
+                }
+                self.select(&mut live);
                 self.relocate(victim, live, scratch).await?;
             }
         }
@@ -68,7 +74,29 @@ impl<B: DiskBackend> Shared<B> {
                 self.discard(&entry, None);
             }
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Evicts large bodies that nobody used since the victim was written, the least recently used first, until no more room is
+    /// missing. They grew as old as the small ones beside them, and give their bytes back without a move: if the log alone
+    /// made the room for both, small entries would go early for the sake of large ones, down to the last. Returns whether they
+    /// were enough.
+    fn give_up_bodies(&self, victim: &Segment<B>, live: &[Live]) -> bool {
+        let is_unused = |l: &&Live| l.entry.object.is_some() && !victim.was_used(l.tick);
+        let mut unused: Vec<&Live> = live.iter().filter(is_unused).collect();
+        unused.sort_unstable_by_key(|l| l.tick);
+        let mut gone = false;
+        for l in unused {
+            if !self.is_short_of_room() {
+                break;
+            }
+            if let Some(entry) = self.index.remove_at(tag_of(&l.row.digest), l.entry.position) {
+                self.counters.early_evictions.one();
+                self.discard(&entry, None);
+                gone = true;
+            }
+        }
+        gone && !self.is_short_of_room()
     }
 
     /// The victim's rows that the index still points to; those that do not read are left out.
@@ -108,12 +136,9 @@ impl<B: DiskBackend> Shared<B> {
         Some(footer.rows)
     }
 
-    /// Keeps what is worth moving: the most recently used within the budget, every record of a large body, nothing that
+    /// Keeps what the budget allows of what is worth moving: the most recently used, every record of a large body, nothing that
     /// expired long ago; then puts it in the order of the log.
-    fn select(&self, victim: &Segment<B>, live: &mut Vec<Live>) {
-        if !self.may_move_all_of(victim) {
-            live.retain(|l| l.entry.object.is_some() || victim.was_used(l.tick));
-        }
+    fn select(&self, live: &mut Vec<Live>) {
         let now = live.iter().any(|l| l.entry.expires_ms != 0).then(|| self.now_ms());
         let window = u64::try_from(self.config.stale_window.as_millis()).unwrap_or(u64::MAX);
         live.retain(|l| {

@@ -256,6 +256,54 @@ fn nothing_is_evicted_for_bytes_that_only_a_reader_holds() {
     });
 }
 
+/// While what it had evicted was being unlinked, reclaim emptied the log for it: of many small entries beside large bodies hardly
+/// one stayed.
+#[test]
+fn a_large_body_waits_for_those_that_it_evicted_and_costs_no_small_entry() {
+    paused().block_on(async {
+        let faults = FaultBackend::new(disk());
+        let mut config = Config::new(store_testkit::DIR, ByteSize::mib(1));
+        config.segment_size = Some(ByteSize::kib(16));
+        config.write_buffer = ByteSize::kib(64);
+        config.min_free_space = ByteSize::bytes_of(0);
+        let clock = Arc::new(SystemClock);
+        let engine = Engine::open(config, clock, faults.clone(), Handle::current()).await.unwrap();
+        for n in 0..4 {
+            in_time("an insert", engine.insert(&key(n), body(n, 1, 100_000))).await.unwrap();
+        }
+        let mut n = 100;
+        while engine.stats().evictions == 0 {
+            in_time("an insert", engine.insert(&key(n), body(n, 1, 1800))).await.unwrap();
+            n += 1;
+        }
+        in_time("a rest", tokio::time::sleep(Duration::from_secs(1))).await;
+        let before = engine.stats();
+        let gate = Gate::new();
+        faults.plant(Rule::new(Fault::HoldBefore(gate.clone())).verbs([Verb::Remove]).path("/cache/objects"));
+        let mut n = 1000;
+        loop {
+            let large = key(n);
+            let mut inserted = Box::pin(engine.insert(&large, body(n, 1, 100_000)));
+            tokio::select! {
+                // What was free was enough.
+                done = &mut inserted => done.unwrap(),
+                // Long enough for all that goes on by itself.
+                () = tokio::time::sleep(Duration::from_secs(1)) => {
+                    gate.open();
+                    in_time("an insert", inserted).await.unwrap();
+                    break;
+                }
+            };
+            n += 1;
+        }
+        let after = engine.stats();
+        assert_eq!(after.early_evictions, before.early_evictions, "{after:?}");
+        assert!(after.evictions <= before.evictions + 3, "{after:?}");
+        assert_eq!(after.bytes_relocated, before.bytes_relocated, "{after:?}");
+        in_time("a close", engine.close()).await.unwrap();
+    });
+}
+
 /// A caller made room on a full disk itself, and stopped half way: reclaim, all who waited for it, and the close stood still.
 #[test]
 fn a_caller_that_is_not_polled_while_it_makes_room_holds_nobody_up() {

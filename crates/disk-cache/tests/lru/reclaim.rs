@@ -2,32 +2,36 @@
 
 use crate::{
     LEN,
-    common::{Ctx, body, get, hit, key, peek},
+    common::{Ctx, LARGE, SEGMENT, body, get, hit, key, peek},
     free_moves, full, insert,
 };
 use disk_cache::{Expiry, InsertOptions};
 use std::{collections::HashMap, time::Duration};
 
-/// So many keys, the least recently used of them replaced.
+/// Keys of so many bytes together, the least recently used of them replaced.
 struct Lru {
     most: usize,
+    bytes: usize,
     now: u64,
-    used: HashMap<u64, u64>,
+    /// When each was used last, and its bytes.
+    used: HashMap<u64, (u64, usize)>,
 }
 
 impl Lru {
     fn of(most: usize) -> Self {
-        Self { most, now: 0, used: HashMap::new() }
+        Self { most, bytes: 0, now: 0, used: HashMap::new() }
     }
 
     /// Uses a key; whether it was there.
-    fn was_there(&mut self, n: u64) -> bool {
+    fn was_there(&mut self, n: u64, len: usize) -> bool {
         self.now += 1;
-        let there = self.used.insert(n, self.now).is_some();
-        if self.used.len() > self.most
-            && let Some(oldest) = self.used.iter().min_by_key(|(_, used)| **used).map(|(n, _)| *n)
+        let there = self.used.insert(n, (self.now, len)).is_some();
+        self.bytes += if there { 0 } else { len };
+        while self.bytes > self.most
+            && let Some((&oldest, &(_, len))) = self.used.iter().min_by_key(|(_, (used, _))| *used)
         {
             self.used.remove(&oldest);
+            self.bytes -= len;
         }
         there
     }
@@ -83,7 +87,7 @@ pub(crate) async fn a_full_cache_moves_little_but_what_is_used_and_hits_about_as
     const ROUNDS: u64 = 40_000;
     let cache = ctx.open().await;
     let mut random = cache_testkit::Rng::new(17);
-    let mut order = Lru::of(full(&cache).await.len());
+    let mut order = Lru::of(full(&cache).await.len() * LEN);
     let mut counted = (0, 0);
     let mut before = cache.stats();
     for round in 0..ROUNDS {
@@ -92,7 +96,7 @@ pub(crate) async fn a_full_cache_moves_little_but_what_is_used_and_hits_about_as
         }
         let below = random.below(1500) + 1;
         let n = random.below(below);
-        counted.1 += u64::from(order.was_there(n));
+        counted.1 += u64::from(order.was_there(n, LEN));
         if get(&cache, &key(n)).await.is_some() {
             counted.0 += 1;
         } else {
@@ -106,6 +110,33 @@ pub(crate) async fn a_full_cache_moves_little_but_what_is_used_and_hits_about_as
     println!("{} hits, {} of an exact LRU, write amplification {amplification:.2}", counted.0, counted.1);
     assert!(amplification < 2.4, "{amplification:.2}");
     assert!(counted.0 * 100 > counted.1 * 97, "{} hits, {} of an exact LRU", counted.0, counted.1);
+}
+
+/// Room for the log came from the log alone: a cache of both gave its small entries up and kept the large bodies.
+pub(crate) async fn large_bodies_and_small_ones_are_hit_about_as_often_as_in_an_exact_lru_of_both(ctx: Ctx) {
+    const ROUNDS: u64 = 40_000;
+    let len = |n: u64| if n.is_multiple_of(5) { LARGE } else { LEN };
+    let cache = ctx.open().await;
+    let mut random = cache_testkit::Rng::new(23);
+    let (mut order, mut counted) = (Lru::of(27 * SEGMENT as usize), [(0, 0); 2]);
+    for round in 0..ROUNDS {
+        let below = random.below(900) + 1;
+        let n = random.below(below);
+        let was_there = order.was_there(n, len(n));
+        let is_there = get(&cache, &key(n)).await.is_some();
+        if !is_there {
+            cache.insert(&key(n), body(n, 1, len(n))).await.unwrap();
+        }
+        if round >= ROUNDS / 4 {
+            let (hits, exact) = &mut counted[usize::from(len(n) == LARGE)];
+            *hits += u64::from(is_there);
+            *exact += u64::from(was_there);
+        }
+    }
+    println!("hits and those of an exact LRU: {:?} small, {:?} large", counted[0], counted[1]);
+    for (hits, exact) in counted {
+        assert!(hits * 100 > exact * 94, "{hits} hits, {exact} of an exact LRU");
+    }
 }
 
 pub(crate) async fn expired_entries_stay_for_those_that_allow_stale_ones(ctx: Ctx) {
