@@ -300,7 +300,8 @@ impl<B: DiskBackend> Shared<B> {
                 break;
             }
             emptied.push(victim);
-            if survivors == Survivors::Drop || !self.wants_more_than(&emptied) {
+            let freed = emptied.iter().map(|victim| victim.lease.bytes()).sum();
+            if survivors == Survivors::Drop || !self.wants_more(freed) {
                 break;
             }
         }
@@ -343,9 +344,9 @@ impl<B: DiskBackend> Shared<B> {
         self.index.segment_live_bytes(victim.id) + self.limits.segment <= self.space.free()
     }
 
-    /// Whether a round goes on once these segments are gone: where there are many, until the next round is some way off.
-    fn wants_more_than(&self, emptied: &[Arc<Segment<B>>]) -> bool {
-        let freed: u64 = emptied.iter().map(|victim| victim.lease.bytes()).sum();
+    /// Whether a round goes on once it has freed so many bytes: where there are many segments, until the next round is some way
+    /// off.
+    pub(crate) fn wants_more(&self, freed: u64) -> bool {
         let ahead = self.limits.kept - self.limits.segment;
         let log = self.log.lock();
         self.free_soon(&log) + freed < self.room_wanted(&log) + ahead

@@ -77,26 +77,27 @@ impl<B: DiskBackend> Shared<B> {
         Ok(true)
     }
 
-    /// Evicts large bodies that nobody used since the victim was written, the least recently used first, until no more room is
-    /// missing. They grew as old as the small ones beside them, and give their bytes back without a move: if the log alone
-    /// made the room for both, small entries would go early for the sake of large ones, down to the last. Returns whether they
-    /// were enough.
+    /// Where room is missing, evicts large bodies that nobody used since the victim was written, the least recently used first,
+    /// as many as a round wants. They grew as old as the small ones beside them, and give their bytes back without a move: if
+    /// the log alone made the room for both, small entries would go early for the sake of large ones, down to the last.
+    /// Returns whether no more is missing.
     fn give_up_bodies(&self, victim: &Segment<B>, live: &[Live]) -> bool {
+        if !self.is_short_of_room() {
+            return false;
+        }
         let is_unused = |l: &&Live| l.entry.object.is_some() && !victim.was_used(l.tick);
         let mut unused: Vec<&Live> = live.iter().filter(is_unused).collect();
         unused.sort_unstable_by_key(|l| l.tick);
-        let mut gone = false;
         for l in unused {
-            if !self.is_short_of_room() {
+            if !self.wants_more(0) {
                 break;
             }
             if let Some(entry) = self.index.remove_at(tag_of(&l.row.digest), l.entry.position) {
                 self.counters.early_evictions.one();
                 self.discard(&entry, None);
-                gone = true;
             }
         }
-        gone && !self.is_short_of_room()
+        !self.is_short_of_room()
     }
 
     /// The victim's rows that the index still points to; those that do not read are left out.

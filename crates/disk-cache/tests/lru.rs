@@ -68,7 +68,7 @@ fn main() -> ExitCode {
         without_a_budget_nothing_is_moved
         writes_stay_within_the_bound_on_amplification
         a_full_cache_moves_little_but_what_is_used_and_hits_about_as_often_as_an_exact_lru
-        large_bodies_and_small_ones_are_hit_about_as_often_as_in_an_exact_lru_of_both
+        large_bodies_that_nobody_uses_make_room_before_the_small_ones_beside_them
         expired_entries_stay_for_those_that_allow_stale_ones
         reclaim_keeps_the_expired_within_the_stale_window_only
         a_cache_of_hot_entries_keeps_them_under_a_flood
