@@ -63,7 +63,6 @@ fn main() -> ExitCode {
         a_file_in_the_place_of_the_segments_is_refused_and_stays
         a_directory_in_the_place_of_the_superblock_is_refused
         a_read_only_file_system_is_refused
-        a_directory_without_permission_is_refused
         a_full_disk_refuses_an_open_and_allows_one_when_there_is_room
         a_disk_that_fills_up_refuses_inserts_and_keeps_serving
         a_disk_without_a_name_to_give_refuses_large_bodies_and_keeps_serving

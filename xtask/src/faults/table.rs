@@ -83,7 +83,11 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "hostile",
         fault: "keys, metas, tags and bodies at and past every limit; structures forged with the cache's own secret",
-        runs: &[all("bad_input"), scaled("hostile", "", &[("DISK_CACHE_FORGERIES", 200_000)])],
+        runs: &[
+            all("bad_input"),
+            some("limits", "permission"),
+            scaled("hostile", "", &[("DISK_CACHE_FORGERIES", 200_000)]),
+        ],
     },
     Row {
         name: "concurrency",

@@ -1,6 +1,6 @@
 //! Directories that cannot be used.
 
-use crate::common::{Ctx, Skip, Verdict, body, contents, get, key};
+use crate::common::{Ctx, body, get, key};
 use disk_cache::Error;
 use std::{fs, path::Path};
 
@@ -37,26 +37,4 @@ pub(crate) async fn a_directory_in_the_place_of_the_superblock_is_refused(ctx: C
     let refused = ctx.builder().open().await;
     assert!(matches!(refused, Err(Error::Io { .. } | Error::Corrupt { .. })), "{refused:?}");
     assert!(ctx.superblock().is_dir());
-}
-
-pub(crate) async fn a_directory_without_permission_is_refused(ctx: Ctx) -> Verdict {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::create_dir(&ctx.dir).unwrap();
-        fs::set_permissions(&ctx.dir, fs::Permissions::from_mode(0o500)).unwrap();
-        if fs::write(ctx.dir.join("probe"), b"").is_ok() {
-            return Err(Skip("this user may write anywhere".to_owned()));
-        }
-        let refused = ctx.builder().open().await;
-        fs::set_permissions(&ctx.dir, fs::Permissions::from_mode(0o700)).unwrap();
-        assert!(matches!(refused, Err(Error::Io { .. } | Error::BackendUnavailable { .. })), "{refused:?}");
-        assert!(contents(&ctx.dir).is_empty());
-        Ok(())
-    }
-    #[cfg(not(unix))]
-    {
-        drop(ctx);
-        Err(Skip("no permissions of this kind here".to_owned()))
-    }
 }

@@ -1,4 +1,4 @@
-//! What a cache does where the system grants its process no more: descriptors, locked memory, memory.
+//! What a cache does where the system grants its process no more: files, descriptors, locked memory, memory.
 //!
 //! A limit is a whole process's: each case runs in a child, which is this program again.
 
@@ -10,6 +10,7 @@ use std::{
     env,
     fs::{self, File},
     io,
+    os::unix::fs::PermissionsExt,
     path::Path,
     process::{self, Command, ExitCode},
     sync::{
@@ -32,7 +33,8 @@ const NOBODY: u32 = 65534;
 
 type Case = (&'static str, fn(BackendChoice) -> Verdict);
 
-const CASES: [Case; 3] = [
+const CASES: [Case; 4] = [
+    ("a_directory_without_permission_is_refused", no_permission),
     ("descriptors_that_run_out_are_told_and_all_works_when_there_are_some", |backend| {
         descriptors(backend);
         Ok(())
@@ -117,6 +119,19 @@ fn status(line: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let found = status.lines().find_map(|l| l.strip_prefix(line)).unwrap();
     found.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+/// Root may write it whatever its mode says.
+fn no_permission(backend: BackendChoice) -> Verdict {
+    become_ordinary()?;
+    fs::create_dir("cache").unwrap();
+    fs::set_permissions("cache", fs::Permissions::from_mode(0o500)).unwrap();
+    let refused = runtime().block_on(builder(backend).open());
+    assert!(matches!(refused, Err(Error::Io { .. } | Error::BackendUnavailable { .. })), "{refused:?}");
+    fs::set_permissions("cache", fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(fs::read_dir("cache").unwrap().count(), 0, "something was made in it");
+    tried(1, "directories without permission");
+    Ok(())
 }
 
 /// Takes every descriptor there is, and each that is given back, until it is dropped.
