@@ -16,7 +16,7 @@ mod common;
 use cache_testkit::Rng;
 use common::{Ctx, LARGE, body, get, key};
 use disk_cache::{ByteSize, DiskCache, Durability, Error, InsertOptions};
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{collections::BTreeMap, future::poll_fn, pin::Pin, process::ExitCode, task::Poll};
 use tokio::{sync::mpsc, task::JoinSet};
 
 /// Tasks, each with keys of its own.
@@ -44,19 +44,37 @@ async fn an_open_that_is_dropped_leaves_the_directory_to_be_opened_again(ctx: Ct
     let cache = ctx.open().await;
     cache.insert(&key(1), body(1, 1, 100)).await.unwrap();
     cache.close().await.unwrap();
-    for turns in (0..).map(|n| (1_u64 << n) - 1) {
-        let opened = tokio::select! {
-            biased;
-            () = give_way(turns) => None,
-            opened = ctx.builder().open() => Some(opened.unwrap()),
-        };
-        if let Some(cache) = opened {
+    for turns in (0..).map(|n| 1_u64 << n) {
+        // Given up at any point of the open; in the end when it is open and nobody has taken it.
+        drop(begun(&ctx, 8 * turns).await);
+        nobody_has_it(&ctx).await;
+        // An eighth of that was enough: so the one above was open.
+        if let Poll::Ready(opened) = look_at(&mut begun(&ctx, turns).await).await {
+            let cache = opened.unwrap();
             assert_eq!(get(&cache, &key(1)).await, Some(body(1, 1, 100)));
             return cache.close().await.unwrap();
         }
-        let lock = std::fs::File::open(ctx.dir.join("LOCK")).unwrap();
-        common::until("nobody has the directory", || lock.try_lock().is_ok()).await;
+        nobody_has_it(&ctx).await;
     }
+}
+
+type Opening = Pin<Box<dyn Future<Output = disk_cache::Result<DiskCache>> + Send>>;
+
+/// An open that goes on by itself: looked at once, and so many turns ago.
+async fn begun(ctx: &Ctx, turns: u64) -> Opening {
+    let mut opening: Opening = Box::pin(ctx.builder().open());
+    assert!(look_at(&mut opening).await.is_pending());
+    give_way(turns).await;
+    opening
+}
+
+async fn look_at(opening: &mut Opening) -> Poll<disk_cache::Result<DiskCache>> {
+    poll_fn(|cx| Poll::Ready(opening.as_mut().poll(cx))).await
+}
+
+async fn nobody_has_it(ctx: &Ctx) {
+    let lock = std::fs::File::open(ctx.dir.join("LOCK")).unwrap();
+    common::until("nobody has the directory", || lock.try_lock().is_ok()).await;
 }
 
 async fn give_way(turns: u64) {
