@@ -27,7 +27,7 @@ const BACKEND: &str = "LIMITS_BACKEND";
 /// Heads the reason why it cannot.
 const SKIPPED: &str = "skipped: ";
 /// Longer than any case takes by far.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// An ordinary user.
 const NOBODY: u32 = 65534;
 
@@ -184,10 +184,16 @@ fn descriptors(backend: BackendChoice) {
         let cache = builder(backend).open().await.unwrap();
         // Room for more files than the cache ever has open, all of it taken by others.
         limit(libc::RLIMIT_NOFILE, 256);
-        // Nothing can be evicted that would give one back.
+        // Each takes one for good, what the open has left behind too, and nothing is evicted that would give one back.
         let taken = Taker::start();
-        let refusal = cache.insert(&key(0), body(0, 1, LARGE)).await.unwrap_err();
-        told(&refusal);
+        let mut refusal = None;
+        for n in 4000..4012 {
+            refusal = cache.insert(&key(n), body(n, 1, LARGE)).await.err();
+            if refusal.is_some() {
+                break;
+            }
+        }
+        told(&refusal.expect("an insert without a descriptor is refused"));
         drop(taken);
         // So many that reclaim is at work from here on.
         for n in (0..800).rev() {
