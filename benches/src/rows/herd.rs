@@ -30,10 +30,11 @@ const THINKING: Duration = Duration::from_millis(500);
 
 const ASKED: Figure = Figure::Value("times the origin was asked");
 const LAG: Figure = Figure::Value("ms after the leader, p99");
+const GROWTH: Figure = Figure::Value("MiB more memory at the peak");
+
 const ONE_MACHINE: &str = "a thousand connections get their first piece one after the other, and the clients, who read and compare all they get, \
      have the same two processors: nginx's and the Pingora example's figures in the same row are of the same clients \
      (`cargo xtask bench thundering-herd`)";
-const GROWTH: Figure = Figure::Value("MiB more memory at the peak");
 
 /// Measures `herd`: of the example proxy it is an error where the origin is asked more than once.
 ///
