@@ -22,7 +22,7 @@ pub const EXPONENT: f64 = 0.9;
 /// Bytes of a record beside its body: header, key, padding.
 const OVERHEAD: usize = 112 + 57;
 /// A cache has at least eight segments of at least 1 MiB each, and should have many more than that.
-const LEAST_CAPACITY: u64 = 32 << 20;
+const LEAST_CAPACITY: u64 = 24 << 20;
 
 const SURVIVORS: &str = "inserts wait for reclaim, which takes one segment after another and moves what is still used of it (the notes \
      have the share of moved bytes): a hit takes microseconds, an insert the milliseconds of p99, and the processors are not busy \
@@ -48,7 +48,8 @@ pub fn run(bench: &Bench, data: &Arc<Dataset>) -> Result<Vec<Outcome>> {
     for (choice, name) in bench.choices() {
         let dir = bench.path(format!("get-or-insert-{}", name.replace(": ", "-")));
         let cache = bench.open(&dir, *choice, ByteSize::bytes_of(capacity))?;
-        warm_up(bench, data, &cache, &draws)?;
+        // Until the cache has turned over about twice.
+        warm_up(bench, data, &cache, &draws, data.entries() * 8)?;
         caches.push((cache, name, dir));
     }
     let mut peers = peers(bench, data, capacity, &draws)?;
@@ -110,19 +111,37 @@ fn peers(bench: &Bench, data: &Arc<Dataset>, capacity: u64, draws: &[u32]) -> Re
     Ok(peers)
 }
 
-/// Room for half of the keys, in bytes.
+/// Room for half of the keys, in bytes, and at least as much as a cache wants.
 pub fn capacity(data: &Dataset) -> u64 {
-    ((data.entries() * record_len(data) / 2) as u64).max(LEAST_CAPACITY)
+    half(data).max(LEAST_CAPACITY)
+}
+
+/// Whether [`capacity`] is half, and no more than that.
+pub fn is_half(data: &Dataset) -> bool {
+    half(data) >= LEAST_CAPACITY
+}
+
+fn half(data: &Dataset) -> u64 {
+    (data.entries() * record_len(data) / 2) as u64
 }
 
 fn record_len(data: &Dataset) -> usize {
     (data.size() + OVERHEAD).next_multiple_of(8)
 }
 
-/// Until the cache has turned over about twice.
-fn warm_up(bench: &Bench, data: &Arc<Dataset>, cache: &DiskCache, draws: &Arc<[u32]>) -> Result<()> {
+/// So many requests to begin with.
+///
+/// # Errors
+/// Those of the cache.
+pub fn warm_up(
+    bench: &Bench,
+    data: &Arc<Dataset>,
+    cache: &DiskCache,
+    draws: &Arc<[u32]>,
+    requests: usize,
+) -> Result<()> {
     let pace = Pace { time: Duration::from_secs(3600), sampled: true };
-    let left = data.entries() * 8 / bench.options.tasks;
+    let left = requests / bench.options.tasks;
     bench
         .client
         .drive(works(bench.options.tasks, data, cache, draws, 0, Some(left)), pace, async { Ok(()) })?;

@@ -8,8 +8,14 @@ use crate::{
     dataset::Dataset,
     filled::Insert,
     part,
-    rows::warm,
+    rng::Rng,
+    rows::{
+        get_or_insert::{self, EXPONENT},
+        warm,
+    },
+    zipf,
 };
+use disk_cache::{BackendChoice, ByteSize};
 use std::{
     sync::{
         Arc,
@@ -52,7 +58,34 @@ pub fn run(bench: &Bench) -> Result<Vec<Outcome>> {
         bench.close(&cache)?;
         drop(cache);
         std::fs::remove_dir_all(dir)?;
+        outcomes.extend(turnover(bench, *choice, name, entries)?);
         entries *= 10;
     }
+    Ok(outcomes)
+}
+
+/// A full cache at work, with room for half of the keys that are asked for: what reclaim costs as there are more entries.
+fn turnover(bench: &Bench, choice: BackendChoice, name: &str, entries: usize) -> Result<Vec<Outcome>> {
+    let data = Arc::new(Dataset::new(2 * entries, BODY));
+    let capacity = get_or_insert::capacity(&data);
+    if !get_or_insert::is_half(&data) {
+        return Ok(Vec::new());
+    }
+    let draws: Arc<[u32]> = zipf::draw(data.entries(), EXPONENT, data.entries() * 4, &mut Rng::new(7)).into();
+    let dir = bench.path("growth-turnover");
+    let cache = bench.open(&dir, choice, ByteSize::bytes_of(capacity))?;
+    // Until it is full, and more.
+    get_or_insert::warm_up(bench, &data, &cache, &draws, data.entries() * 3)?;
+    let mut round = 0;
+    let requests = || {
+        round += 1;
+        let works = get_or_insert::works(bench.options.tasks, &data, &cache, &draws, round, None);
+        bench.client.drive(works, bench.pace(true), async { Ok(()) })
+    };
+    let requests = vec![Candidate::new("growth-get-or-insert", name, requests).at("entries", entries as f64)];
+    let outcomes = compare(requests, bench.options.rounds.min(3))?;
+    bench.close(&cache)?;
+    drop(cache);
+    std::fs::remove_dir_all(dir)?;
     Ok(outcomes)
 }

@@ -35,6 +35,12 @@ struct Live {
     tick: u64,
 }
 
+impl Live {
+    fn tag(&self) -> Tag {
+        tag_of(&self.row.digest)
+    }
+}
+
 /// Records closer than this are read together.
 const GAP: u64 = 32 << 10;
 /// Bytes read at once.
@@ -48,33 +54,67 @@ impl<B: DiskBackend> Shared<B> {
         survivors: Survivors,
         scratch: &mut BytesMut,
     ) -> Result<bool> {
-        if self.index.segment_live_bytes(victim.id) > 0 {
-            if survivors == Survivors::Move {
-                self.open_ahead();
-            }
-            let mut live = self.live_rows(victim).await;
-            if survivors == Survivors::Move {
-                if !self.may_move_all_of(victim) {
-                    if self.give_up_bodies(victim, &live) {
-                        return Ok(false);
-                    }
-                    live.retain(|l| l.entry.object.is_some() || victim.was_used(l.tick));
-                }
-                self.select(&mut live);
-                self.relocate(victim, live, scratch).await?;
-            }
+        if self.index.segment_live_bytes(victim.id) == 0 {
+            return Ok(true);
+        }
+        if survivors == Survivors::Move {
+            self.open_ahead();
+        }
+        let live = self.live_rows(victim).await;
+        let listed: Vec<(Tag, Position)> = live.iter().map(|l| (l.tag(), l.entry.position)).collect();
+        if survivors == Survivors::Move && !self.move_out(victim, live, scratch).await? {
+            return Ok(false);
         }
         // Whoever is left found no room, was not worth it, or did not read.
+        for (tag, at) in listed {
+            self.give_up(tag, at);
+        }
+        self.give_up_unlisted(victim);
+        Ok(true)
+    }
+
+    /// Evicts the entries of a victim whose rows did not read. It takes a look at all entries there are: at none where the rows
+    /// are known, since nothing is left by now.
+    fn give_up_unlisted(&self, victim: &Segment<B>) {
+        if self.index.segment_live_bytes(victim.id) == 0 {
+            return;
+        }
+        tracing::debug!(segment = %victim.id, "rows of a segment did not read: all entries are looked at for its own");
         for shard in 0..self.index.shards() {
-            if self.index.segment_live_bytes(victim.id) == 0 {
-                break;
-            }
             for entry in self.index.retain(shard, |_, e| e.position.segment() != victim.id) {
                 self.counters.early_evictions.one();
                 self.discard(&entry, None);
             }
+            if self.index.segment_live_bytes(victim.id) == 0 {
+                break;
+            }
         }
+    }
+
+    /// Moves what is worth it. `false`: large bodies went instead.
+    async fn move_out(
+        &self,
+        victim: &Arc<Segment<B>>,
+        mut live: Vec<Live>,
+        scratch: &mut BytesMut,
+    ) -> Result<bool> {
+        if !self.may_move_all_of(victim) {
+            if self.give_up_bodies(victim, &live) {
+                return Ok(false);
+            }
+            live.retain(|l| l.entry.object.is_some() || victim.was_used(l.tick));
+        }
+        self.select(&mut live);
+        self.relocate(victim, live, scratch).await?;
         Ok(true)
+    }
+
+    /// Evicts the entry that lies there, if it still does.
+    fn give_up(&self, tag: Tag, at: Position) {
+        if let Some(entry) = self.index.remove_at(tag, at) {
+            self.counters.early_evictions.one();
+            self.discard(&entry, None);
+        }
     }
 
     /// Where room is missing, evicts large bodies that nobody used since the victim was written, the least recently used first,
@@ -92,10 +132,7 @@ impl<B: DiskBackend> Shared<B> {
             if !self.wants_more(0) {
                 break;
             }
-            if let Some(entry) = self.index.remove_at(tag_of(&l.row.digest), l.entry.position) {
-                self.counters.early_evictions.one();
-                self.discard(&entry, None);
-            }
+            self.give_up(l.tag(), l.entry.position);
         }
         !self.is_short_of_room()
     }
@@ -145,7 +182,7 @@ impl<B: DiskBackend> Shared<B> {
         live.retain(|l| {
             let gone = l.entry.expires_ms != 0
                 && now.is_some_and(|now| now > l.entry.expires_ms.saturating_add(window));
-            if gone && let Some(entry) = self.index.remove_at(tag_of(&l.row.digest), l.entry.position) {
+            if gone && let Some(entry) = self.index.remove_at(l.tag(), l.entry.position) {
                 self.counters.expirations.one();
                 self.discard(&entry, None);
             }

@@ -20,6 +20,8 @@ mod common;
 mod allocations;
 #[path = "performance/counting.rs"]
 mod counting;
+#[path = "performance/lines.rs"]
+mod lines;
 #[path = "performance/on_disk.rs"]
 mod on_disk;
 #[path = "performance/opens.rs"]
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
         a_segment_costs_the_same_few_calls_however_many_records_it_takes
         eviction_of_small_bodies_makes_no_call_of_its_own
         a_segment_of_dead_records_is_reclaimed_without_a_read
+        reclaim_looks_at_the_entries_of_its_segments_and_at_all_only_where_their_rows_do_not_read
         a_long_log_gives_several_segments_back_for_one_sync
         reclaim_reads_little_more_than_what_it_keeps
         what_reaches_the_disk_stays_within_the_bound_on_write_amplification

@@ -2,13 +2,17 @@
 
 use crate::{
     common::{body, key},
+    lines::Lines,
     rig::{Rig, SEGMENT, at, rest},
 };
-use cache_testkit::Verb;
+use cache_testkit::{Fault, Rule, Verb};
 use disk_cache::{ByteSize, Cache, Durability};
 use futures_util::FutureExt;
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tracing_subscriber::layer::SubscriberExt;
+
+const EIO: i32 = 5;
 
 pub(crate) async fn eviction_of_small_bodies_makes_no_call_of_its_own(mut rig: Rig) {
     rig.config.capacity = ByteSize::bytes_of(8 * SEGMENT);
@@ -65,6 +69,36 @@ pub(crate) async fn reclaim_reads_little_more_than_what_it_keeps(mut rig: Rig) {
     let read = calls.bytes(Verb::Read);
     assert!(read <= relocated * 3 + removed * 8192, "{read} bytes read to move {relocated}");
     assert!(read < removed * SEGMENT / 2, "far less than the segments hold");
+}
+
+pub(crate) async fn reclaim_looks_at_the_entries_of_its_segments_and_at_all_only_where_their_rows_do_not_read(
+    mut rig: Rig,
+) {
+    let looks = Lines::with("all entries are looked at");
+    let _listening = tracing::subscriber::set_default(tracing_subscriber::registry().with(looks.clone()));
+    rig.config.capacity = ByteSize::bytes_of(8 * SEGMENT);
+    let engine = rig.open().await;
+    let mut n = 0;
+    let mut turn_over = async |early: u64| {
+        let (before, stop) = (engine.stats().early_evictions, n + 5_000);
+        while engine.stats().early_evictions < before + early && n < stop {
+            engine.insert(&key(n), body(n, 1, 20_000)).await.unwrap();
+            // Every other one is used again, so that reclaim keeps some and gives others up.
+            engine.get(&key(n / 2)).await.unwrap();
+            n += 1;
+            if n % 20 == 0 {
+                rest().await;
+            }
+        }
+        assert!(engine.stats().early_evictions >= before + early, "reclaim had nothing to give up");
+    };
+    turn_over(100).await;
+    assert!(engine.stats().bytes_relocated > SEGMENT);
+    assert_eq!(looks.seen(), 0, "with the rows of a footer");
+    // Neither the footer nor a record.
+    rig.faults.plant(Rule::new(Fault::Errno(EIO)).verbs([Verb::Read]).path("/cache/segments").from_then_on());
+    turn_over(20).await;
+    assert!(looks.seen() > 0);
 }
 
 pub(crate) async fn a_long_log_gives_several_segments_back_for_one_sync(mut rig: Rig) {
