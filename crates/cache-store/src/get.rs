@@ -5,6 +5,7 @@
 //! answered as a miss; a device that does not read is an error.
 
 use crate::{
+    fairness::let_others_run,
     format::record::{Attributes, Record, half_digest},
     io,
     segment::Segment,
@@ -44,8 +45,7 @@ const TRIES: usize = 8;
 impl<B: DiskBackend> Shared<B> {
     /// Looks a key up and makes a hit of it.
     pub(crate) async fn get(self: &Arc<Self>, key: &CacheKey, options: GetOptions) -> Result<Option<Hit>> {
-        // Warm gets never yield by themselves and would starve their runtime.
-        tokio::task::coop::consume_budget().await;
+        let_others_run(0).await;
         let tag = Tag::of(key.digest());
         let counts = self.counters.here();
         let _under_way = counts.enter();

@@ -5,6 +5,7 @@
 //! to a file any more, memory is given back as the slowest reader moves on.
 
 use crate::{
+    fairness::let_others_run,
     format::object::CHUNK,
     object::{FilePart, ObjectSource},
     sync::Mutex,
@@ -354,8 +355,7 @@ impl<B: DiskBackend> Follow<B> {
             growth.drained.notify_waiters();
             match next? {
                 Next::Memory(bytes) => {
-                    // Reading along never yields by itself and would starve its runtime.
-                    tokio::task::coop::consume_budget().await;
+                    let_others_run(0).await;
                     return Ok(bytes);
                 }
                 Next::File(source) => return source.read(range).await,

@@ -14,6 +14,7 @@ mod debt;
 mod direct;
 mod engine;
 mod failure;
+mod fairness;
 mod fetch;
 mod flush;
 mod format;

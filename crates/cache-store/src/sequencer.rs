@@ -7,6 +7,7 @@
 use crate::{
     buffer::Buffer,
     debt::Owed,
+    fairness::let_others_run,
     format::{
         ALIGN,
         record::{Header, Kind, flag, index_flags},
@@ -236,6 +237,7 @@ impl<B: DiskBackend> Shared<B> {
         class: Class,
         wait: bool,
     ) -> Result<Option<Placed<B>>, Refused> {
+        let_others_run(draft.header.record_len()).await;
         let queues = wait && class == Class::Insert;
         let mut turn = None;
         if queues && !self.turns.are_free() {

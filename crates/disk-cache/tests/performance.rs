@@ -75,6 +75,7 @@ fn main() -> ExitCode {
         the_first_hit_of_a_large_body_reads_head_and_checksums_and_the_next_nothing
         a_range_of_a_large_body_reads_the_chunks_it_lies_in_and_no_others
         a_large_body_is_read_once_from_end_to_end
+        who_reads_or_writes_without_a_wait_lets_others_run_every_few_mebibytes
         gets_do_not_wait_for_writes_and_syncs_under_way
         an_insert_makes_no_call_before_it_returns
         small_inserts_go_out_together_in_one_write

@@ -4,6 +4,7 @@
 
 use super::ObjectFile;
 use crate::{
+    fairness::let_others_run,
     format::object::{self as format, BODY_AT, CHUNK, disk_size},
     io::read,
     shared::Shared,
@@ -18,6 +19,8 @@ use std::{io, ops::Range, sync::Arc};
 const SPAN: u64 = 1 << 20;
 /// Bytes that a reader is given at once: each of a thousand slow ones holds that many.
 const PIECE: u64 = 2 * CHUNK;
+/// Bytes after which who reads all lets others run.
+const TURN: u64 = 16 * SPAN;
 
 impl<B: DiskBackend> Shared<B> {
     /// Opens a large body for reading. `Ok(None)`: it is missing or damaged.
@@ -108,6 +111,7 @@ impl<B: DiskBackend> ObjectSource<B> {
         let first = range.start / CHUNK;
         let from = first * CHUNK;
         let to = end.min(from + PIECE);
+        let_others_run(to - from).await;
         let buf = BytesMut::with_capacity((self.len.min(to.next_multiple_of(CHUNK)) - from) as usize);
         let buf = self.append_chunks(buf, first, self.len.min(to.next_multiple_of(CHUNK))).await?;
         let (skip, take) = ((range.start - from) as usize, (to - from) as usize);
@@ -159,13 +163,19 @@ impl<B: DiskBackend> BodySource for ObjectSource<B> {
             }
             let first = range.start / CHUNK;
             let end = self.len.min(range.end.next_multiple_of(CHUNK));
-            let mut buf = BytesMut::with_capacity((end - first * CHUNK) as usize);
             let mut at = first * CHUNK;
+            let mut turn_ends = end.min(at + TURN);
+            // Before there is memory for the body: that of one that was just read is still in the processor's cache.
+            let_others_run(turn_ends - at).await;
+            let mut buf = BytesMut::with_capacity((end - at) as usize);
             while at < end {
+                if at == turn_ends {
+                    turn_ends = end.min(at + TURN);
+                    let_others_run(turn_ends - at).await;
+                }
                 let to = end.min(at + SPAN);
                 buf = self.append_chunks(buf, at / CHUNK, to).await?;
                 at = to;
-                tokio::task::coop::consume_budget().await;
             }
             let skip = (range.start - first * CHUNK) as usize;
             Ok(buf.freeze().slice(skip..skip + (range.end - range.start) as usize))

@@ -7,7 +7,13 @@ use crate::{
 use cache_testkit::{Fault, Gate, Rule, Verb};
 use disk_cache::{Cache, Durability, Expiry, GetOptions, InsertOptions, PurgeScope};
 use futures_util::{FutureExt, TryStreamExt};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 const LARGE: usize = 3 << 20;
 
@@ -187,6 +193,47 @@ pub(crate) async fn a_large_body_is_read_once_from_end_to_end(rig: Rig) {
         }
         assert_eq!((next, calls.count(Verb::Read)), (4096 + LARGE as u64 + 1, if streamed { 25 } else { 4 }));
     }
+}
+
+/// What needs no wait does not end a task's turn by itself.
+pub(crate) async fn who_reads_or_writes_without_a_wait_lets_others_run_every_few_mebibytes(rig: Rig) {
+    let engine = rig.open().await;
+    let len = 24 << 20;
+    engine.insert_with(&key(1), body(1, 1, len), at(Durability::Synced)).await.unwrap();
+    let hit = engine.get(&key(1)).await.unwrap().unwrap();
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = turns.clone();
+    let other = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    let mut before = 0;
+    let mut turns_for = |what| {
+        let now = turns.load(Ordering::Relaxed);
+        let turns = now - std::mem::replace(&mut before, now);
+        assert!(turns >= 2, "{turns} turns for others beside {what}");
+    };
+    tokio::task::yield_now().await;
+    assert_eq!(hit.bytes().await.unwrap().len(), len);
+    turns_for("a body");
+    let pieces: Vec<_> = hit.stream().try_collect().await.unwrap();
+    assert_eq!(pieces.len(), len >> 17);
+    turns_for("pieces");
+    for n in 2..400 {
+        engine.insert(&key(n), body(n, 1, 100)).await.unwrap();
+    }
+    turns_for("short inserts");
+    for n in 2..400 {
+        engine.get(&key(n)).await.unwrap().unwrap();
+    }
+    turns_for("gets");
+    for n in 2..100 {
+        engine.insert(&key(n), body(n, 2, 120_000)).await.unwrap();
+    }
+    turns_for("long inserts");
+    other.abort();
 }
 
 pub(crate) async fn gets_do_not_wait_for_writes_and_syncs_under_way(rig: Rig) {
