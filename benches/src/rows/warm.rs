@@ -24,6 +24,11 @@ const MORE_THAN_A_READ: &str = "the bare loop asks the kernel for known places, 
 const SAME_COPY: &str = "both take each body out of the page cache by one copy of the kernel's: the bare loop does nothing else and \
      stands beside foyer below the row's table, so that this is the most there can be (`cargo xtask bench warm-get`)";
 
+const SAME_FAST_PATH: &str = "what the page cache has is read on the caller's thread by `preadv2(RWF_NOWAIT)`, over both backends \
+     alike: no ring and no thread pool is as fast. Where the read does go to a backend, a ring is ahead by as much as is asked \
+     (`trait-cached`, `cargo xtask bench backends`), and past the page cache it takes a third of the processor \
+     (`io-uring, direct`, `cargo xtask bench cold-get`)";
+
 /// Measures `bare` and `warm-get`.
 ///
 /// # Errors
@@ -44,6 +49,8 @@ pub fn run(bench: &Bench, data: &Arc<Dataset>, filled: &[Filled]) -> Result<Vec<
         bare = bare.against(foyer + 1, Figure::Hits);
     }
     let mut group = vec![bare];
+    // Each backend has two candidates, behind the peers.
+    let pool = filled.iter().position(|other| other.name == "tokio").map(|n| 1 + names.len() + 2 * n);
     for ((peer, kept), name) in peers.iter_mut().zip(&names) {
         let share = 100.0 * *kept as f64 / data.entries() as f64;
         group.push(Candidate::new("warm-get", name, move || {
@@ -70,6 +77,10 @@ pub fn run(bench: &Bench, data: &Arc<Dataset>, filled: &[Filled]) -> Result<Vec<
                             }
                             _ => candidate.against(n + 1, Figure::Hits),
                         };
+                    }
+                    if let (Some(pool), "io-uring") = (pool, filled.name.as_str()) {
+                        candidate =
+                            candidate.target(pool, Figure::Hits, Bound::AtLeast(3.0)).because(SAME_FAST_PATH);
                     }
                 }
                 group.push(candidate);

@@ -118,6 +118,8 @@ pub(crate) struct Objects<B: DiskBackend> {
     unlinking: tokio::sync::Mutex<()>,
     /// Bodies to unlink.
     doomed: Mutex<Vec<Doomed>>,
+    /// The last unlink failed: giving bodies up makes no room.
+    unlink_failed: AtomicBool,
     /// Bytes of those and of what is being unlinked.
     coming_back: Arc<AtomicU64>,
     /// How many are being unlinked or synced: what is doomed of them is about to give its bytes back.
@@ -144,6 +146,7 @@ impl<B: DiskBackend> Objects<B> {
             held: Arc::default(),
             unlinking: tokio::sync::Mutex::new(()),
             doomed: Mutex::new(Vec::new()),
+            unlink_failed: AtomicBool::new(false),
             coming_back: Arc::default(),
             busy: AtomicU64::new(0),
             wanted: AtomicU64::new(0),
@@ -202,6 +205,11 @@ impl<B: DiskBackend> Objects<B> {
     /// Bytes of bodies that are about to be unlinked, which come back then unless readers hold them.
     pub(crate) fn coming_back(&self) -> u64 {
         self.coming_back.load(Ordering::Acquire)
+    }
+
+    /// Whether a body that is given up gives its bytes back, as far as is known.
+    pub(crate) fn can_be_unlinked(&self) -> bool {
+        !self.unlink_failed.load(Ordering::Acquire)
     }
 
     pub(crate) fn wanted(&self) -> u64 {
@@ -347,15 +355,16 @@ impl<B: DiskBackend> Shared<B> {
         for doomed in due {
             let id = doomed.id;
             let Some(object) = self.objects.get(id) else { continue };
-            match self.backend.remove(&object.path).await {
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    // The file keeps its place in the quota, and the next open removes it.
-                    tracing::warn!(path = %object.path.display(), %error, "a large body could not be removed");
-                    self.counters.cleanup_errors.one();
-                    continue;
-                }
+            let removed = match self.backend.remove(&object.path).await {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            };
+            self.objects.unlink_failed.store(removed.is_err(), Ordering::Release);
+            if let Err(error) = removed {
+                // The file keeps its place in the quota, and the next open removes it.
+                tracing::warn!(path = %object.path.display(), %error, "a large body could not be removed");
+                self.counters.cleanup_errors.one();
+                continue;
             }
             self.objects.all.lock().remove(&id);
             drop(object.open.lock().take());

@@ -122,7 +122,7 @@ impl<B: DiskBackend> Shared<B> {
     /// the log alone made the room for both, small entries would go early for the sake of large ones, down to the last.
     /// Returns whether no more is missing.
     fn give_up_bodies(&self, victim: &Segment<B>, live: &[Live]) -> bool {
-        if !self.is_short_of_room() {
+        if !self.is_short_of_room() || !self.objects.can_be_unlinked() {
             return false;
         }
         let is_unused = |l: &&Live| l.entry.object.is_some() && !victim.was_used(l.tick);

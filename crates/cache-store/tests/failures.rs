@@ -93,6 +93,43 @@ fn a_failed_directory_sync_stops_reclaim_and_reads_go_on() {
     found(disk.crash_with(CrashPlan::Nothing));
 }
 
+/// Each large body that was given up for room gave none back, and the next one was given up in its place.
+#[test]
+fn where_files_cannot_be_removed_the_log_does_not_give_large_bodies_up_one_after_the_other() {
+    const LARGE: u64 = 60;
+    let faults = FaultBackend::new(disk());
+    paused().block_on(async {
+        let mut config = Config::new(DIR, ByteSize::mib(2));
+        config.segment_size = Some(ByteSize::kib(64));
+        config.min_free_space = ByteSize::default();
+        let engine = Engine::open(config, Arc::new(SystemClock), faults.clone(), Handle::current());
+        let engine = engine.await.unwrap();
+        for n in 0..LARGE {
+            engine.insert_with(&key(n), body(n, 1, 9000), synced()).await.unwrap();
+        }
+        let kept = || (0..LARGE).filter(|&n| engine.contains(&key(n))).count();
+        assert_eq!(kept(), 60);
+        faults
+            .plant(Rule::new(Fault::Errno(EIO)).verbs([Verb::Remove]).path("/cache/objects").from_then_on());
+        let mut small = LARGE..10_000;
+        while engine.stats().cleanup_errors == 0 {
+            let n = small.next().expect("something is given up");
+            in_time("an insert", engine.insert(&key(n), body(n, 1, 400))).await.unwrap();
+        }
+        for n in small.take(400) {
+            in_time("an insert", engine.insert(&key(n), body(n, 1, 400))).await.unwrap();
+        }
+        let stats = engine.stats();
+        println!(
+            "{} of 60 are left, {} unlinks failed, {} evicted",
+            kept(),
+            stats.cleanup_errors,
+            stats.evictions
+        );
+        assert!(kept() > 40, "{} of 60 are left", kept());
+    });
+}
+
 #[test]
 fn on_a_disk_that_others_have_filled_a_large_body_takes_no_more_than_it_gives_back() {
     // One segment was dropped, whatever the length of the body: bodies longer than a segment filled the disk up.
