@@ -88,6 +88,7 @@ impl Run<'_> {
         match row {
             Row::Bare | Row::WarmGet => rows::warm::run(bench, data, filled),
             Row::ColdGet => rows::cold::run(bench, data, filled),
+            Row::DirectGet => rows::direct::run(bench, data),
             Row::Scaling => rows::scaling::run(bench, data, filled),
             Row::InsertSynced => rows::insert::run(bench, data),
             Row::GetOrInsert => rows::get_or_insert::run(bench, data),

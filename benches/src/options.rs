@@ -100,6 +100,8 @@ pub enum Row {
     WarmGet,
     /// Gets with the page cache dropped, and past it, beside fio's direct reads of 4 and 8 KiB
     ColdGet,
+    /// Gets past the page cache: what both backends allow where `--dir` is on a device faster than the processor
+    DirectGet,
     /// Inserts until all is synced, beside fio's sequential writes and the peers
     InsertSynced,
     /// Gets, and an insert after each miss, zipf 0.9, with room for half of the keys, beside the peers

@@ -42,9 +42,7 @@ pub fn run(bench: &Bench, data: &Arc<Dataset>, filled: &[Filled]) -> Result<Vec<
     } else {
         table::line("SKIPPED: fio is not installed; plain threads are the reference");
     }
-    let ours: Vec<_> = filled.iter().chain(&past).collect();
-    let pool = ours.iter().position(|other| other.name == "tokio, direct").map(|n| group.len() + n);
-    for filled in ours {
+    for filled in filled.iter().chain(&past) {
         let mut round = 0;
         let gets = move || {
             round += 1;
@@ -56,12 +54,6 @@ pub fn run(bench: &Bench, data: &Arc<Dataset>, filled: &[Filled]) -> Result<Vec<
             .against(0, Figure::Hits);
         if let Some(of_records) = of_records {
             candidate = candidate.against(of_records, Figure::Hits).against(of_records, Figure::Cpu);
-        }
-        if let (Some(pool), "io-uring, direct") = (pool, filled.name.as_str()) {
-            candidate = candidate
-                .against(pool, Figure::Hits)
-                .target(pool, Figure::Cpu, Bound::AtMost(0.34))
-                .because(REST_OF_A_GET);
         }
         let (hits, p95) = floor(&filled.cache);
         group.push(candidate.within(Figure::Hits, hits).within(Figure::P95, p95));
@@ -76,9 +68,6 @@ const TWO_BLOCKS: &str = "the target is the device's rate for one block of 4 KiB
     random 8 KiB` in the same row is the device's rate for a get. Between that and ours stands the processor: fio's time for a read \
     and ours for a get are in the column `CPU us`, and two cores divided by ours are the most gets that there can be \
     (`cargo xtask bench cold-get`)";
-
-const REST_OF_A_GET: &str = "what a get costs beside its read, and the task that asks, are the same over both backends: \
-    `trait-direct` has the reads alone (`cargo xtask bench backends`)";
 
 /// What was asked for before anything was measured: so many operations of 4 KiB per second, and how soon.
 pub fn floor(cache: &DiskCache) -> (Bound, Bound) {

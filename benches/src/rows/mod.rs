@@ -2,6 +2,7 @@
 
 pub mod backends;
 pub mod cold;
+pub mod direct;
 pub mod get_or_insert;
 pub mod growth;
 pub mod herd;

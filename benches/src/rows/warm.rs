@@ -27,7 +27,7 @@ const SAME_COPY: &str = "both take each body out of the page cache by one copy o
 const SAME_FAST_PATH: &str = "what the page cache has is read on the caller's thread by `preadv2(RWF_NOWAIT)`, over both backends \
      alike: no ring and no thread pool is as fast. Where the read does go to a backend, a ring is ahead by as much as is asked \
      (`trait-cached`, `cargo xtask bench backends`), and past the page cache it takes a third of the processor \
-     (`io-uring, direct`, `cargo xtask bench cold-get`)";
+     (`cargo xtask bench direct-get`)";
 
 /// Measures `bare` and `warm-get`.
 ///
