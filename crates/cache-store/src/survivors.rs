@@ -122,12 +122,16 @@ impl<B: DiskBackend> Shared<B> {
     /// the log alone made the room for both, small entries would go early for the sake of large ones, down to the last.
     /// Returns whether no more is missing.
     fn give_up_bodies(&self, victim: &Segment<B>, live: &[Live]) -> bool {
-        if !self.is_short_of_room() || !self.objects.can_be_unlinked() {
+        if !self.is_short_of_room() {
             return false;
         }
         let is_unused = |l: &&Live| l.entry.object.is_some() && !victim.was_used(l.tick);
         let mut unused: Vec<&Live> = live.iter().filter(is_unused).collect();
         unused.sort_unstable_by_key(|l| l.tick);
+        if !self.objects.can_be_unlinked() {
+            // One, as a try: it may be the only unlink that could show that there is room to be had again.
+            unused.truncate(1);
+        }
         for l in unused {
             if !self.wants_more(0) {
                 break;
