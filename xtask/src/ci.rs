@@ -9,6 +9,8 @@ use crate::{
 };
 use clap::Args;
 use std::{
+    collections::VecDeque,
+    io::{self, IsTerminal},
     process::Command,
     time::{Duration, Instant},
 };
@@ -124,7 +126,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         options.budget_minutes.filter(|_| options.only.as_deref().is_none_or(|only| only == LONGER_NAME));
     for (test, scale) in LONGER.iter().filter(|_| minutes.is_some()) {
         table.push(timed(LONGER_NAME, test, || {
-            process::run(&mut longer(test, scale, minutes.unwrap_or(1))).map(Outcome::from)
+            told(&mut longer(test, scale, minutes.unwrap_or(1))).map(Outcome::from)
         }));
         interrupt::check()?;
     }
@@ -154,7 +156,7 @@ fn timed(name: &'static str, command: &str, run: impl FnOnce() -> Ran) -> Row {
     match &ran {
         Ok(Outcome::Done(_)) => {}
         Ok(Outcome::Skipped(reason)) => println!("SKIPPED: {reason}"),
-        Err(text) => println!("FAILED: {text}"),
+        Err(text) => println!("FAILED: {}", first_line(text)),
     }
     println!("-- {name}: {:.1} s", took.as_secs_f64());
     Row { name, ran, took }
@@ -168,18 +170,48 @@ fn print(table: &[Row]) {
             Ok(Outcome::Skipped(reason)) => ("SKIPPED", reason),
             Err(text) => ("FAILED", text),
         };
-        let line = text.lines().next().unwrap_or_default();
-        println!("{name:<18} {result:<8} {:>8.1}  {line}", took.as_secs_f64());
+        println!("{name:<18} {result:<8} {:>8.1}  {}", took.as_secs_f64(), first_line(text));
     }
     let all: Duration = table.iter().map(|row| row.took).sum();
     println!("{:<18} {:<8} {:>8.1}", "all", "", all.as_secs_f64());
+    // Steps after it have written much since then, and some keepers of logs keep only the end.
+    for Row { name, ran, .. } in table {
+        if let Err(text) = ran {
+            println!("\n== {name}: {text}");
+        }
+    }
 }
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// So many lines of a failed command are shown again below the table.
+const LAST_LINES: usize = 80;
 
 /// The command as it stands.
 fn plainly(line: &'static str) -> Ran {
     let mut words = line.split(' ');
-    let program = words.next().unwrap_or_default();
-    process::run(&mut command(program, words)).map(Outcome::from)
+    told(&mut command(words.next().unwrap_or_default(), words)).map(Outcome::from)
+}
+
+/// Runs it and hands its lines on as they come.
+///
+/// # Errors
+/// How it ended, and below that its last lines.
+fn told(command: &mut Command) -> Result<(), String> {
+    if io::stdout().is_terminal() {
+        command.env("CARGO_TERM_COLOR", "always");
+    }
+    let mut last = VecDeque::with_capacity(LAST_LINES);
+    let status = process::lines(command, |_, line| {
+        println!("{line}");
+        if last.len() == LAST_LINES {
+            last.pop_front();
+        }
+        last.push_back(line.to_owned());
+    })?;
+    process::ended(command, status).map_err(|how| Vec::from_iter([how].into_iter().chain(last)).join("\n"))
 }
 
 /// A randomised test, for about so many minutes.
@@ -252,6 +284,16 @@ mod tests {
         assert_eq!(count(&Options::default()), STEPS.iter().filter(|step| !step.more).count());
         assert!(count(&Options::default()) < STEPS.len());
         assert_eq!(count(&Options { only: Some("faults".to_owned()), ..Options::default() }), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_failed_command_tells_its_last_lines_below_how_it_ended() {
+        let failed = told(&mut command("sh", ["-c", "seq 200; exit 3"])).expect_err("it failed");
+        let lines: Vec<_> = failed.lines().collect();
+        assert!(lines[0].starts_with("sh -c") && lines[0].contains("failed (exit status: 3)"), "{failed}");
+        assert_eq!((lines.len(), lines[1], lines[LAST_LINES]), (1 + LAST_LINES, "121", "200"));
+        assert_eq!(told(&mut command("true", [""])), Ok(()));
     }
 
     #[test]
