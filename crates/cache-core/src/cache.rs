@@ -93,8 +93,9 @@ pub trait Cache: Send + Sync {
     /// Looks a key up; where it is missing, one `fetch` runs for all that miss it at the same time, as a task of its own.
     ///
     /// # Errors
-    /// Those of a get; [`crate::Error::Fetch`] with what the fetch returned, for all that wait; what the
-    /// cache itself refused the fetch ([`crate::Error::TooLarge`], say) as it is.
+    /// Those of a get; [`crate::Error::Fetch`] with what the fetch returned before it began to write, for all that
+    /// wait; what the cache itself refused the fetch ([`crate::Error::TooLarge`], say) as it is. Of one that fails later, readers
+    /// get [`crate::Error::WriterAborted`], and the cache logs why.
     ///
     /// # Cancellation
     /// The fetch goes on.

@@ -127,6 +127,13 @@ impl Config {
                 ),
             );
         }
+        if capacity / segment > MAX_SEGMENTS && segment == *SEGMENT_SIZES.end() {
+            let most = ByteSize::bytes_of(MAX_SEGMENTS * segment);
+            return no(
+                "capacity",
+                format!("{} is too large: at most {most} fit into one cache", self.capacity),
+            );
+        }
         if capacity / segment > MAX_SEGMENTS {
             return no(
                 "segment_size",
@@ -262,6 +269,7 @@ mod tests {
             }
         };
         assert_eq!(field(|c| c.capacity = ByteSize::mib(7)), "capacity");
+        assert_eq!(field(|c| c.capacity = ByteSize::gib(9 << 10)), "capacity");
         assert_eq!(field(|c| c.segment_size = Some(ByteSize::bytes_of(5000))), "segment_size");
         assert_eq!(field(|c| c.segment_size = Some(ByteSize::kib(4))), "segment_size");
         assert_eq!(field(|c| c.max_entry_size = Some(ByteSize::gib(1))), "max_entry_size");

@@ -32,7 +32,8 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
-    /// Larger than the cache takes. An older value of the key is gone as well.
+    /// Larger than the cache takes: for bodies, `max_entry_size`. Where it was to be stored, an older value of the key is gone as
+    /// well.
     #[error("{what} has {len} bytes, at most {max} are allowed")]
     TooLarge {
         /// Which part of the entry.
@@ -42,8 +43,8 @@ pub enum Error {
         /// The limit in bytes.
         max: u64,
     },
-    /// There is no room: the disk is full, or what occupies the quota is still held by readers or writers. Works again
-    /// when there is room.
+    /// There is no room: the disk is full (free some, or lower `min_free_space`), or what occupies the quota is still held by
+    /// readers or writers (or raise `capacity`). Works again when there is room.
     #[error("no room for {needed} more bytes in the cache: {reason}")]
     StorageFull {
         /// Bytes wanted.

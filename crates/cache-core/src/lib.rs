@@ -46,7 +46,7 @@ pub use key::{CacheKey, Digest, MAX_KEY_LEN};
 pub use options::{GetOptions, InsertOptions, MAX_LABEL_LEN, MAX_META_LEN, MAX_TAG_LEN, MAX_TAGS};
 pub use purge::{PurgeMode, PurgeScope};
 pub use report::{Dropped, RecoveryReport, RecoverySource};
-pub use size::ByteSize;
+pub use size::{ByteSize, ParseByteSizeError};
 pub use stats::{NamespaceStats, Stats};
 pub use writer::{BodySink, EntryWriter};
 

@@ -57,7 +57,8 @@ impl EntryWriter {
     /// What happens when the body cannot be stored, because it is too large or the disk is full or fails. `false`, the
     /// default of [`crate::Cache::writer`]: `write` tells, and followers get [`crate::Error::WriterAborted`]. `true`, the
     /// default of [`crate::Fill::begin`]: followers are fed from memory at the pace of the slowest, as long as there are any,
-    /// and only `commit` tells. A task that writes must not wait for a reader of the same body then.
+    /// and only `commit` tells. One that takes nothing for half a minute gets [`crate::Error::WriterAborted`], and the others go
+    /// on. A task that writes must not wait for a reader of the same body then.
     pub fn keep_feeding(&mut self, feed: bool) {
         self.sink.keep_feeding(feed);
     }

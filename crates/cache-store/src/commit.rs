@@ -184,7 +184,7 @@ impl<B: DiskBackend> Shared<B> {
     /// where debts cannot be paid.
     ///
     /// # Errors
-    /// Why no segment can be opened for the debts.
+    /// Why no segment can be opened for the debts; [`Error::Closed`].
     pub(crate) async fn all_synced(&self, debts: Debts) -> Result<()> {
         if debts == Debts::Ignore {
             return Ok(());
@@ -210,6 +210,10 @@ impl<B: DiskBackend> Shared<B> {
                 target = Some((to, failures));
                 if log.synced_through >= to && log.debt.is_empty() && log.barrier.is_none() {
                     return Ok(());
+                }
+                // Nobody makes segments any more.
+                if log.shut {
+                    return Err(Error::Closed);
                 }
                 if !log.debt.is_empty() {
                     let Debts::Wait(asked) = debts else { return Err(self.no_room()) };

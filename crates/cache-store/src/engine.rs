@@ -329,7 +329,7 @@ impl<B: DiskBackend> Shared<B> {
         let too_many = || self.index.segment_ids().len() + 2 > MAX_SEGMENTS as usize;
         while self.space.used() + self.limits.segment > self.space.capacity() || too_many() {
             if !self.drop_oldest_here().await? {
-                return Err(self.no_room());
+                return Err(self.unfitting());
             }
             self.unlink_doomed().await;
             dropped += 1;
@@ -337,11 +337,17 @@ impl<B: DiskBackend> Shared<B> {
         Ok(dropped)
     }
 
+    /// What is in the directory and cannot be dropped takes all of the capacity.
+    fn unfitting(&self) -> Error {
+        let reason = "what is in the directory does not fit the capacity: raise it, or empty the directory";
+        Error::StorageFull { needed: self.limits.segment, reason: reason.to_owned() }
+    }
+
     /// Begins this session's first segment, whose id is the upper half of its entry ids.
     async fn begin(&self) -> Result<()> {
         let (id, after) = self.next_id()?;
         let size = self.limits.segment;
-        let Some(lease) = self.space.try_lease(size, 0) else { return Err(self.no_room()) };
+        let Some(lease) = self.space.try_lease(size, 0) else { return Err(self.unfitting()) };
         let segment = match self.create_segment(id, lease).await {
             Ok(segment) => segment,
             Err((error, lease)) => {

@@ -114,6 +114,9 @@ impl<B: DiskBackend> Drop for Leading<B> {
             self.flight.doom();
             self.shared.inflight.remove(&self.flight);
             self.flight.becomes(std::mem::replace(&mut self.outcome, Phase::Fetching));
+        } else if let Phase::Failed(error) = &self.outcome {
+            // Nobody waits for it any more: who reads along is told that the body ends here.
+            tracing::warn!(id = self.flight.id.0, %error, "a fetch failed while its body was being written");
         }
     }
 }

@@ -319,6 +319,7 @@ impl<B: DiskBackend> Shared<B> {
     /// # Errors
     /// Those of the device, now and for each of these bodies ever before.
     pub(crate) async fn sync_objects(&self, objects: &[Arc<ObjectFile<B>>]) -> Result<()> {
+        let mut written = Vec::new();
         for object in objects.iter().filter(|object| !object.is_synced()) {
             let file = object.open.lock().as_ref().map(|open| open.file.clone());
             // Unlinked meanwhile: nobody needs it.
@@ -330,11 +331,16 @@ impl<B: DiskBackend> Shared<B> {
             };
             object.failed.store(synced.is_err(), Ordering::Release);
             synced.map_err(|e| Error::io("sync", &object.path, e))?;
+            written.push(object);
+        }
+        let dir = &self.layout.objects;
+        self.backend.sync_dir(dir).await.map_err(|e| Error::io("sync", dir, e))?;
+        // Not before their names: a record placed meanwhile would not wait for those.
+        for object in written {
             object.synced.store(true, Ordering::Release);
         }
         self.objects.let_go();
-        let dir = &self.layout.objects;
-        self.backend.sync_dir(dir).await.map_err(|e| Error::io("sync", dir, e))
+        Ok(())
     }
 
     /// Unlinks every doomed body whose time has come.

@@ -305,7 +305,8 @@ mod tests {
             };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             thread::spawn(move || runtime.block_on(exact));
-            let (done, stats) = told.recv_timeout(Duration::from_secs(60)).expect("it does not try for ever");
+            let (done, stats) =
+                told.recv_timeout(Duration::from_secs(600)).expect("it does not try for ever");
             assert_eq!((done, stats.removes), (None, 0));
             // Whatever is left of the key in the log has its tombstone now, which costs the other key a miss.
             assert_eq!(stats.entries, u64::from(expire));

@@ -252,8 +252,8 @@ impl<B: DiskBackend> Shared<B> {
         Ok(self.reclaim_with(state, Survivors::Drop, Debts::Refuse).await? == Reclaimed::Done)
     }
 
-    /// [`Shared::drop_oldest_now`] where failures have used up even the room kept for debts: without a segment for them
-    /// nothing could ever be synced, reclaimed or inserted again.
+    /// [`Shared::drop_oldest_now`] where debts find no room, because failures have used up even what is kept for them or others
+    /// have filled the disk: without a segment for them nothing could ever be synced, reclaimed or inserted again.
     pub(crate) async fn drop_oldest_for_debts(&self) -> Result<bool> {
         let Ok(state) = self.reclaim.try_lock() else { return Ok(false) };
         Ok(self.reclaim_with(state, Survivors::Drop, Debts::Ignore).await? == Reclaimed::Done)
@@ -273,6 +273,10 @@ impl<B: DiskBackend> Shared<B> {
             // What is owed could not be synced, so that nothing could be dropped.
             if let (Debts::Wait(_), Some(error)) = (debts, &log.unpaid) {
                 return Err(error.clone());
+            }
+            // Nothing is evicted where nothing could be dropped for it.
+            if debts == Debts::Refuse && !log.debt.is_empty() {
+                return Ok(Reclaimed::NotYet);
             }
             // What a clear began goes on by itself; not in a directory that may be somebody else's by now.
             if log.shut {
@@ -378,6 +382,10 @@ impl<B: DiskBackend> Shared<B> {
     fn oldest(&self, but_for: usize) -> Oldest<B> {
         let Some(id) = self.index.segment_ids().get(but_for).copied() else { return Oldest::InUse };
         let log = self.log.lock();
+        // One that the opener has made and not handed over yet.
+        if id >= log.next_id {
+            return Oldest::InUse;
+        }
         if log.draining.iter().chain(&log.sealing).any(|c| c.segment.id == id) {
             return Oldest::Sealing;
         }

@@ -63,7 +63,7 @@ impl<B: DiskBackend> Shared<B> {
             self.signals.reclaim.notify_one();
             return Ok(false);
         };
-        if !self.disk_has_room(size).await? && !self.drop_oldest_now().await? {
+        if !self.disk_has_room(size).await? && !self.drop_oldest_for_next().await? {
             return Err(Error::StorageFull {
                 needed: size,
                 reason: "the file system has less free space than min_free_space".to_owned(),
@@ -74,7 +74,7 @@ impl<B: DiskBackend> Shared<B> {
             Ok(segment) => segment,
             Err((error, lease)) if is_full(&error) => {
                 // A full disk: the oldest segment goes, then once more.
-                if !self.drop_oldest_now().await? {
+                if !self.drop_oldest_for_next().await? {
                     return Err(full_disk(size, &self.layout.segment(id), error));
                 }
                 let again = self.create_segment(id, lease).await;
@@ -94,6 +94,12 @@ impl<B: DiskBackend> Shared<B> {
         drop(log);
         self.signals.room.notify_waiters();
         Ok(true)
+    }
+
+    /// Gives the oldest segment up for the next one, on a full disk. Debts wait for the next one themselves.
+    async fn drop_oldest_for_next(&self) -> Result<bool> {
+        let owed = !self.log.lock().debt.is_empty();
+        if owed { self.drop_oldest_for_debts().await } else { self.drop_oldest_now().await }
     }
 
     /// Room for the next segment, and whether it is the last of that kept for reclaim and debts.

@@ -25,7 +25,9 @@ impl<B: DiskBackend> Shared<B> {
         self.closed.store(true, Ordering::Release);
         self.wake_everybody();
         let flushed = self.all_synced(Debts::Wait(asked)).await;
-        let clean = flushed.is_ok() && self.seal_everything().await;
+        // Where that failed too: nothing may be under way in the directory when somebody else gets it.
+        let sealed = self.seal_everything().await;
+        let clean = flushed.is_ok() && sealed;
         {
             let mut log = self.log.lock();
             log.shut = true;

@@ -179,6 +179,8 @@ impl<B: DiskBackend> Shared<DirectReads<B>> {
         let writer = EntryWriter { shared, flight, draft, options, object, fate, feeding: false };
         let log = self.log.lock();
         if log.closed {
+            // Who waits to hear what it is to be.
+            writer.flight.becomes(Phase::Failed(Error::Closed));
             return Err(Error::Closed);
         }
         writer.flight.describe(&writer.options);
@@ -261,26 +263,29 @@ impl<B: DiskBackend> EntryWriter<B> {
         let shared = self.shared.clone();
         let _under_way = shared.counters.here().enter();
         let (flight, level) = (self.flight.clone(), self.level());
-        let done = match self.place().await {
+        match self.place().await {
             Ok(placed) => {
                 self.flight.growth.end();
                 let header = self.draft.header.clone();
                 drop(self);
-                shared.stored(&header, placed, level).await
+                let done = shared.stored(&header, placed, level).await;
+                shared.settle(&flight.key, level, Some(&flight), done).await
             }
             Err(done) => {
                 // The body is whole, though it is not stored.
                 if self.feeding || done.is_ok() {
                     self.flight.growth.end();
+                } else {
+                    self.flight.growth.abort();
                 }
                 if matches!(self.fate, Fate::Refused { settled: true, .. }) {
                     return done;
                 }
-                drop(self);
-                done
+                drop(self.object.take());
+                // This stays a flight meanwhile: what overtakes it dooms it, and then is not removed in its place.
+                shared.settle(&flight.key, level, Some(&flight), done).await
             }
-        };
-        shared.settle(&flight.key, level, Some(&flight), done).await
+        }
     }
 
     /// Gives the record its place; or says why not.

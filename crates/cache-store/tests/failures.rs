@@ -9,7 +9,7 @@
 
 use cache_core::{ByteSize, Cache, Config, DiskBackend, Durability, Error, InsertOptions, SystemClock};
 use cache_store::Engine;
-use cache_testkit::{CrashPlan, Fault, FaultBackend, MemoryBackend, Rule, Verb};
+use cache_testkit::{CrashPlan, Fault, FaultBackend, Gate, MemoryBackend, Rule, Verb};
 use std::sync::Arc;
 use store_testkit::{DIR, body, disk, in_time, key, open_with, paused, peek, tiny};
 use tokio::runtime::Handle;
@@ -154,6 +154,38 @@ fn on_a_disk_that_others_have_filled_a_large_body_takes_no_more_than_it_gives_ba
     });
 }
 
+/// Debts want a segment and that the room of the oldest one; the opener asked for the debts to be paid before it dropped one.
+#[test]
+fn on_a_disk_that_others_have_filled_what_is_owed_gets_its_segment_in_the_place_of_the_oldest() {
+    let faults = FaultBackend::new(disk());
+    paused().block_on(async {
+        let mut config = Config::new(DIR, ByteSize::mib(2));
+        config.segment_size = Some(ByteSize::kib(64));
+        config.min_free_space = ByteSize::mib(1);
+        let engine = Engine::open(config, Arc::new(SystemClock), faults.clone(), Handle::current());
+        let engine = engine.await.unwrap();
+        for n in 0..200 {
+            engine.insert_with(&key(n), body(n, 1, 5000), synced()).await.unwrap();
+        }
+        let rest = || in_time("a rest", tokio::time::sleep(std::time::Duration::from_secs(1)));
+        rest().await;
+        faults.inner().set_free_space(Some(0));
+        // As many as it takes for the segments that are there to have failed.
+        faults
+            .plant(Rule::new(Fault::Errno(EIO)).verbs([Verb::Write]).path("/cache/segments").from_then_on());
+        for n in 0..2 {
+            in_time("an insert", engine.insert_with(&key(n), body(n, 2, 400), synced())).await.unwrap_err();
+        }
+        faults.clear();
+        rest().await;
+        for n in 0..200 {
+            in_time("an insert", engine.insert_with(&key(n % 20), body(n, 3, 400), synced())).await.unwrap();
+        }
+        assert!(engine.stats().entries > 100, "more went than is wanted: {:?}", engine.stats());
+        engine.check_invariants().unwrap();
+    });
+}
+
 #[test]
 fn a_new_meta_does_not_vouch_for_a_body_whose_sync_failed() {
     // The meta's record lay in the next segment, which was synced without the body: the entry was there until the power went.
@@ -182,6 +214,74 @@ fn a_new_meta_does_not_vouch_for_a_body_whose_sync_failed() {
     paused().block_on(async {
         let engine = open(&FaultBackend::new(disk.crash_with(CrashPlan::Nothing))).await;
         assert_eq!(peek(&engine, &key(0)).await, there);
+    });
+}
+
+/// A body counted as synced before its name was: a meta that was placed just then lay in a segment that did not wait for the name.
+#[test]
+fn a_new_meta_does_not_vouch_for_a_body_whose_name_is_not_synced_yet() {
+    let disk = disk();
+    let faults = FaultBackend::new(disk.clone());
+    let there = paused().block_on(async {
+        let mut config = tiny(64);
+        config.durability = Durability::Buffered;
+        let (clock, handle) = (Arc::new(SystemClock), Handle::current());
+        let engine = Engine::open(config, clock, faults.clone(), handle).await.unwrap();
+        in_time("a rest", tokio::time::sleep(std::time::Duration::from_secs(1))).await;
+        for n in 0..2 {
+            engine.insert(&key(n), body(n, 1, 5000)).await.unwrap();
+        }
+        let gate = Gate::new();
+        let second = Rule::new(Fault::HoldBefore(gate.clone())).verbs([Verb::SyncData]);
+        faults.plant(second.path("/cache/objects").nth(2));
+        let syncing = tokio::spawn({
+            let engine = engine.clone();
+            async move { engine.flush().await }
+        });
+        gate.arrived().await;
+        // Its record goes to the next segment.
+        for n in 2..12 {
+            engine.insert(&key(n), body(n, 1, 490)).await.unwrap();
+        }
+        assert!(engine.update_meta(&key(0), "new".into(), cache_core::Expiry::Keep).await.unwrap());
+        faults.clear();
+        faults.plant(Rule::new(Fault::Errno(EIO)).verbs([Verb::SyncDir]).path("/cache/objects"));
+        gate.open();
+        in_time("a flush", syncing).await.unwrap().unwrap_err();
+        in_time("a flush", engine.flush()).await.unwrap();
+        peek(&engine, &key(0)).await
+    });
+    assert!(there.is_some());
+    paused().block_on(async {
+        let engine = open(&FaultBackend::new(disk.crash_with(CrashPlan::Nothing))).await;
+        assert!(peek(&engine, &key(0)).await == there);
+    });
+}
+
+/// An old task wrote to the directory that somebody else had by then.
+#[test]
+fn a_close_that_fails_waits_for_what_is_being_written_before_it_unlocks() {
+    let faults = FaultBackend::new(disk());
+    paused().block_on(async {
+        let engine = open(&faults).await;
+        in_time("a rest", tokio::time::sleep(std::time::Duration::from_secs(1))).await;
+        // What is lost is owed, and no segment can be made for it.
+        faults.plant(
+            Rule::new(Fault::Errno(EIO)).verbs([Verb::Write, Verb::Open]).path("/cache/segments").times(1),
+        );
+        faults.plant(Rule::new(Fault::Errno(EIO)).verbs([Verb::Open]).path("/cache/segments").from_then_on());
+        let gate = Gate::new();
+        let footer = Rule::new(Fault::HoldBefore(gate.clone())).verbs([Verb::SetLen]).path("/cache/segments");
+        faults.plant(footer.from_then_on());
+        for n in 0..10 {
+            drop(in_time("an insert", engine.insert_with(&key(n), body(n, 1, 490), synced())).await);
+        }
+        gate.arrived().await;
+        let mut closing = Box::pin(engine.close());
+        let soon = tokio::time::timeout(std::time::Duration::from_secs(60), &mut closing).await;
+        assert!(soon.is_err(), "a footer is still being written: {soon:?}");
+        gate.open();
+        in_time("the close", closing).await.unwrap_err();
     });
 }
 

@@ -113,8 +113,9 @@ impl DiskCache {
     /// [`crate::Error::WriterAborted`]. A write of the key that [`DiskCache::writer`] began is followed as well.
     ///
     /// # Errors
-    /// Those of [`DiskCache::get`]; [`crate::Error::Fetch`] with what the fetch returned, for all that wait; what the cache
-    /// itself refused the fetch ([`crate::Error::TooLarge`], say) as it is. The next call fetches again.
+    /// Those of [`DiskCache::get`]; [`crate::Error::Fetch`] with what the fetch returned before it began to write, for all that
+    /// wait; what the cache itself refused the fetch ([`crate::Error::TooLarge`], say) as it is. Of one that fails later, readers
+    /// get [`crate::Error::WriterAborted`], and the cache logs why. The next call fetches again.
     ///
     /// # Cancellation
     /// The fetch goes on.
