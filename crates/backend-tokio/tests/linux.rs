@@ -334,7 +334,7 @@ mod linux {
 
         let start = std::time::Instant::now();
         while fs::read(rig.path("file")).expect("there") != b"after!" {
-            assert!(start.elapsed().as_secs() < 20, "the write never happened");
+            assert!(start.elapsed().as_secs() < 120, "the write never happened");
             std::thread::yield_now();
         }
     }
@@ -348,7 +348,7 @@ mod linux {
         drop(file);
         let start = std::time::Instant::now();
         while weak.upgrade().is_some() {
-            assert!(start.elapsed().as_secs() < 20, "something keeps the file");
+            assert!(start.elapsed().as_secs() < 120, "something keeps the file");
             std::thread::yield_now();
         }
     }

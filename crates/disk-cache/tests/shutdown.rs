@@ -16,7 +16,11 @@ mod common;
 use cache_testkit::Rng;
 use common::{Ctx, LARGE, body, get, key};
 use disk_cache::{ByteSize, DiskCache, Durability, Error, InsertOptions};
-use std::{collections::BTreeMap, future::poll_fn, pin::Pin, process::ExitCode, task::Poll};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, MaybeDone, maybe_done},
+};
+use std::{collections::BTreeMap, pin::Pin, process::ExitCode};
 use tokio::{sync::mpsc, task::JoinSet};
 
 /// Tasks, each with keys of its own.
@@ -49,27 +53,26 @@ async fn an_open_that_is_dropped_leaves_the_directory_to_be_opened_again(ctx: Ct
         drop(begun(&ctx, 8 * turns).await);
         nobody_has_it(&ctx).await;
         // An eighth of that was enough: so the one above was open.
-        if let Poll::Ready(opened) = look_at(&mut begun(&ctx, turns).await).await {
+        let mut opening = begun(&ctx, turns).await;
+        opening.as_mut().now_or_never();
+        if let Some(opened) = opening.as_mut().take_output() {
             let cache = opened.unwrap();
             assert_eq!(get(&cache, &key(1)).await, Some(body(1, 1, 100)));
             return cache.close().await.unwrap();
         }
+        drop(opening);
         nobody_has_it(&ctx).await;
     }
 }
 
-type Opening = Pin<Box<dyn Future<Output = disk_cache::Result<DiskCache>> + Send>>;
+type Opening = Pin<Box<MaybeDone<BoxFuture<'static, disk_cache::Result<DiskCache>>>>>;
 
 /// An open that goes on by itself: looked at once, and so many turns ago.
 async fn begun(ctx: &Ctx, turns: u64) -> Opening {
-    let mut opening: Opening = Box::pin(ctx.builder().open());
-    assert!(look_at(&mut opening).await.is_pending());
+    let mut opening = Box::pin(maybe_done(ctx.builder().open().boxed()));
+    opening.as_mut().now_or_never();
     give_way(turns).await;
     opening
-}
-
-async fn look_at(opening: &mut Opening) -> Poll<disk_cache::Result<DiskCache>> {
-    poll_fn(|cx| Poll::Ready(opening.as_mut().poll(cx))).await
 }
 
 async fn nobody_has_it(ctx: &Ctx) {

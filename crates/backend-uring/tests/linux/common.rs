@@ -122,7 +122,7 @@ pub(crate) fn put(mut writer: &File, bytes: &[u8]) {
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(20), "still waiting until {what}");
+        assert!(start.elapsed() < Duration::from_secs(120), "still waiting until {what}");
         std::thread::yield_now();
     }
 }

@@ -9,7 +9,11 @@ use common::{Rig, tests, until};
 use std::{
     collections::BTreeMap,
     process::ExitCode,
-    time::{Duration, Instant},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 pub(crate) fn main() -> ExitCode {
@@ -51,7 +55,8 @@ fn ring_threads_end_with_the_backend() {
     let file = rig.file(b"0123456789");
     rig.read(&file, 10, 0).expect("read");
     rig.backend.shutdown();
-    assert_eq!(ring_threads().len(), 0, "shutdown has waited for them");
+    // It has waited for them; the kernel lists a thread a little longer than it lets others wait.
+    until("the threads that shutdown waited for are listed no more", || ring_threads().is_empty());
     let rig = Rig::new(2, 8);
     drop(rig);
     until("the threads have ended", || ring_threads().is_empty());
@@ -61,15 +66,13 @@ fn an_idle_ring_takes_no_processor_time() {
     let rig = Rig::new(2, 8);
     let file = rig.file(b"0123456789");
     rig.read(&file, 10, 0).expect("read");
-    // Not to wait for anything, but to see that nothing happens meanwhile. The first pause lets what the read left behind
-    // settle.
-    let quiet = || std::thread::sleep(Duration::from_millis(500));
-    quiet();
-    let before = ring_threads();
-    quiet();
-    for (thread, runs) in ring_threads() {
-        assert!(runs - before[&thread] <= 2, "{thread} ran {} times", runs - before[&thread]);
-    }
+    // Not to wait for anything, but to see that nothing happens meanwhile. The first may see what the read left behind settle.
+    let is_quiet = |_: &i32| {
+        let before = ring_threads();
+        std::thread::sleep(Duration::from_millis(500));
+        ring_threads().iter().all(|(thread, runs)| before.get(thread) == Some(runs))
+    };
+    assert!((0..10).find(is_quiet).is_some(), "a ring runs again and again: {:?}", ring_threads());
 }
 
 fn opening_and_closing_leaks_no_descriptor() {
@@ -86,39 +89,44 @@ fn opening_and_closing_leaks_no_descriptor() {
         open_and_close();
     }
     assert_eq!(descriptors(), before);
-    assert_eq!(ring_threads().len(), 0);
+    until("no thread is left", || ring_threads().is_empty());
 }
 
 /// Tokio flushes a ring's queue only before it parks, and it does not park while requests keep waking it. With a stream
 /// that never pauses, a request must not wait until the queue is full or the stream ends.
 fn a_steady_stream_of_requests_delays_none() {
+    /// Of all tasks; a request that waits for the end of the stream sees nearly all of them go by.
+    const READS: u64 = 200_000;
     let rig = Rig::new(1, 255);
     let file = rig.file(&[7; 4096]);
-    let (stream, end) = (Duration::from_millis(500), Instant::now() + Duration::from_millis(500));
-    let worst = rig.run(async {
-        let tasks: Vec<_> = (0..4)
+    let done = Arc::new(AtomicU64::new(0));
+    let most = rig.run(async {
+        let tasks: Vec<_> = (0..64)
             .map(|_| {
-                let (backend, file) = (rig.backend.clone(), file.clone());
+                let (backend, file, done) = (rig.backend.clone(), file.clone(), done.clone());
                 tokio::spawn(async move {
-                    let (mut worst, mut buf) = (Duration::ZERO, BytesMut::with_capacity(4096));
-                    while Instant::now() < end {
-                        let start = Instant::now();
+                    let (mut most, mut buf) = (0, BytesMut::with_capacity(4096));
+                    loop {
+                        let begun = done.load(Ordering::Relaxed);
+                        if begun >= READS {
+                            return most;
+                        }
                         buf.clear();
                         let (read, back) = backend.read_at(&file, buf, 4096, 0).await;
                         assert_eq!(read.expect("read"), 4096);
-                        (worst, buf) = (worst.max(start.elapsed()), back);
+                        // Counted and not timed: a machine that stands still delays nobody.
+                        (most, buf) = (most.max(done.fetch_add(1, Ordering::Relaxed) - begun), back);
                     }
-                    worst
                 })
             })
             .collect();
-        let mut worst = Duration::ZERO;
+        let mut most = 0;
         for task in tasks {
-            worst = worst.max(task.await.expect("no panic"));
+            most = most.max(task.await.expect("no panic"));
         }
-        worst
+        most
     });
-    let reads = rig.backend.io_counts().ring_reads;
-    println!("{reads} reads, the slowest took {worst:?}");
-    assert!(reads > 100 && worst < stream, "{reads} reads, the slowest took {worst:?}");
+    assert!(rig.backend.io_counts().ring_reads >= READS, "{:?}", rig.backend.io_counts());
+    println!("{READS} reads, {most} others went by the slowest");
+    assert!(most < READS / 2, "{most} others went by the slowest");
 }

@@ -6,6 +6,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    thread,
+    time::Duration,
 };
 
 /// Frees a file's bytes. Removed as it is, it would keep them while a child that another test has just forked holds it too.
@@ -27,8 +29,14 @@ impl Mount {
     /// A program that another test is starting holds a copy of our descriptors until it runs: the mount is busy until then.
     fn remount(&self, options: &str) -> Result<(), Skip> {
         let remount = || run("mount", &["-o", &format!("remount,{options}"), self.0.to_str().unwrap()]);
-        let again = |done: &Result<(), Skip>| done.as_ref().is_err_and(|Skip(why)| why.contains("busy"));
-        let mut tries = std::iter::repeat_with(remount).take(100);
+        let again = |done: &Result<(), Skip>| {
+            let busy = done.as_ref().is_err_and(|Skip(why)| why.contains("busy"));
+            if busy {
+                thread::sleep(Duration::from_millis(10));
+            }
+            busy
+        };
+        let mut tries = std::iter::repeat_with(remount).take(1000);
         tries.find(|done| !again(done)).unwrap_or_else(remount)
     }
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::body::streamed;
 use futures_util::stream;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::net::TcpSocket;
 
 /// An origin that works at first and answers 503 once it is told to.
 async fn failing_later(control: &'static str) -> (Setup, Arc<AtomicBool>) {
@@ -66,9 +67,10 @@ async fn an_origin_that_is_not_there_is_a_502() {
     let setup = Setup::before(&url).await;
     let answer = setup.get("/").await;
     assert_eq!((answer.status, answer.text()), (StatusCode::BAD_GATEWAY, "the origin does not answer\n"));
-    // Bound and dropped: nobody listens on that port.
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let setup = Setup::before(&format!("http://{free}")).await;
+    // Bound, so that it is nobody else's either, and never listened on.
+    let bound = TcpSocket::new_v4().unwrap();
+    bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let setup = Setup::before(&format!("http://{}", bound.local_addr().unwrap())).await;
     assert_eq!(setup.get("/").await.status, StatusCode::BAD_GATEWAY);
     assert_eq!(setup.send(Method::POST, "/", &[], "x").await.status, StatusCode::BAD_GATEWAY);
 }
@@ -94,7 +96,7 @@ async fn a_stale_entry_stands_in_for_an_origin_that_falls_silent() {
     })
     .await;
     // Long enough for the first answer on a slow machine.
-    let timeouts = Timeouts { header: Duration::from_secs(1), ..Timeouts::default() };
+    let timeouts = Timeouts { header: Duration::from_secs(3), ..Timeouts::default() };
     let setup = Setup::with(&script.url, timeouts).await;
     setup.get("/").await;
     setup.pass_time(100);
