@@ -31,7 +31,7 @@
 //! request where the storage fails. A disk that fills up in mid-body would then either break that client off, or have the rest of
 //! the body, however long, kept in memory for it. As it is, that client is served from the origin's pieces directly; others
 //! that want the same response wait at Pingora's cache lock until it is whole. Without a cache lock they fetch for
-//! themselves, and whoever finishes last is stored.
+//! themselves, and whoever finishes first is stored.
 //!
 //! **Freshness** is judged by Pingora, from its own metadata. `304` writes that metadata anew, one small record where the body is
 //! large, and only if the entry is still the one that was asked about. An entry past its last serve-stale window is
