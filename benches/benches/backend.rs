@@ -22,8 +22,8 @@ mod measure {
         table,
     };
     use bytes::{Bytes, BytesMut};
+    use cache_core::{DiskBackend, OpenMode, aligned_buf};
     use criterion::{BenchmarkId, Criterion, Throughput};
-    use disk_cache::{DiskBackend, OpenMode, aligned_buf};
     use std::{path::Path, sync::Arc, time::Duration};
     use tokio::runtime::Handle;
 

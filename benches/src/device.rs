@@ -8,7 +8,7 @@ use crate::{
     rng::Rng,
 };
 use bytes::BytesMut;
-use disk_cache::aligned_buf;
+use cache_core::aligned_buf;
 use std::{
     fs::{File, OpenOptions},
     os::unix::fs::{FileExt, OpenOptionsExt},

@@ -203,7 +203,7 @@ fn told(command: &mut Command) -> Result<(), String> {
     if io::stdout().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");
     }
-    let mut last = VecDeque::with_capacity(LAST_LINES);
+    let mut last = VecDeque::with_capacity(LAST_LINES + 1);
     let status = process::lines(command, |_, line| {
         println!("{line}");
         if last.len() == LAST_LINES {
@@ -211,7 +211,10 @@ fn told(command: &mut Command) -> Result<(), String> {
         }
         last.push_back(line.to_owned());
     })?;
-    process::ended(command, status).map_err(|how| Vec::from_iter([how].into_iter().chain(last)).join("\n"))
+    process::ended(command, status).map_err(|how| {
+        last.push_front(how);
+        Vec::from(last).join("\n")
+    })
 }
 
 /// A randomised test, for about so many minutes.

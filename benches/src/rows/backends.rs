@@ -14,7 +14,7 @@ use crate::{
 use backend_tokio::TokioBackend;
 use backend_uring::{UringBackend, UringOptions};
 use bytes::{Bytes, BytesMut};
-use disk_cache::{Advice, DiskBackend, OpenMode, aligned_buf};
+use cache_core::{Advice, DiskBackend, OpenMode, aligned_buf};
 use rustix::fs::Advice as Fadvise;
 use std::{path::Path, sync::Arc};
 use tokio::runtime::Handle;

@@ -22,10 +22,10 @@ use std::{
 };
 
 /// How often [`Index::evict`] looks again when others keep using the entry it was about to take.
-const PATIENCE: usize = 16;
+const LOOKS: usize = 16;
 
 /// From so many entries on a thread takes less than it saves.
-const MANY: usize = 1 << 14;
+const WORTH_THREADS: usize = 1 << 14;
 /// More of them would wait for memory and not for processors.
 const MOST_THREADS: usize = 8;
 
@@ -135,7 +135,7 @@ impl<S: Clone> Index<S> {
                 }
             }
         };
-        if entries.len() < MANY {
+        if entries.len() < WORTH_THREADS {
             return publish(0, &rows);
         }
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
@@ -229,7 +229,7 @@ impl<S: Clone> Index<S> {
             let (seen, at) = self.shards.oldest()?;
             let mut shard = self.shards.lock(at);
             let Some(n) = shard.tail() else { continue };
-            if shard.slot(n).tick() == seen || attempt >= PATIENCE {
+            if shard.slot(n).tick() == seen || attempt >= LOOKS {
                 let tag = shard.slot(n).tag();
                 return Some((tag, self.drop_slot(&mut shard, n)));
             }

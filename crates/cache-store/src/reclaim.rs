@@ -50,7 +50,7 @@ enum Oldest<B: DiskBackend> {
 }
 
 /// Segments beyond this many times the count that fits are reclaimed whatever the quota says: every open begins one.
-const MANY: u64 = 2;
+const MOST_LENGTHS: u64 = 2;
 
 impl<B: DiskBackend> Shared<B> {
     /// Runs until the cache shuts.
@@ -171,7 +171,8 @@ impl<B: DiskBackend> Shared<B> {
 
     /// Above this, reclaim works whatever the quota says, and an open drops the oldest.
     pub(crate) fn most_segments(&self) -> u64 {
-        (MANY * (self.space.capacity() / self.limits.segment) + 64).min(u64::from(MAX_SEGMENTS) * 3 / 4)
+        (MOST_LENGTHS * (self.space.capacity() / self.limits.segment) + 64)
+            .min(u64::from(MAX_SEGMENTS) * 3 / 4)
     }
 
     /// Nothing can be reclaimed for large bodies: those that wait are told, unless bytes are on their way.

@@ -34,7 +34,7 @@ const PORTION: u64 = 8 * CHUNK;
 /// Bytes kept for readers of a body that cannot be stored.
 const WINDOW: u64 = 2 * PORTION;
 /// How long the others wait for a reader of such a body that takes nothing.
-const PATIENCE: Duration = Duration::from_secs(30);
+const SLOW_READER: Duration = Duration::from_secs(30);
 
 /// What is to become of the body.
 enum Fate {
@@ -405,7 +405,7 @@ impl<B: DiskBackend> EntryWriter<B> {
             };
             let (_, runs_out) = match &mut held {
                 Some(same) if same.0 == slowest => same,
-                other => other.insert((slowest, Box::pin(self.shared.sleep(PATIENCE)))),
+                other => other.insert((slowest, Box::pin(self.shared.sleep(SLOW_READER)))),
             };
             tokio::select! {
                 () = drained => {}

@@ -32,5 +32,13 @@ mod platform;
 mod runtime;
 
 pub use builder::Builder;
-pub use cache_core::*;
+// Not what backends are made of: that is cache-core's own.
+pub use cache_core::{
+    Admission, BackendChoice, BackendKind, Body, BodyReader, BodySink, BodySource, BodyStream, BoxError,
+    BoxFetch, BoxFuture, ByteSize, Cache, CacheKey, Clock, Config, Digest, Dropped, Durability, DynCache,
+    EntryId, EntryWriter, Error, Expiry, Fetched, Fill, Follower, GetOptions, GrowingBody, Hit, HitParts,
+    InsertOptions, Inserted, MAX_KEY_LEN, MAX_LABEL_LEN, MAX_META_LEN, MAX_TAG_LEN, MAX_TAGS, ManualClock,
+    NamespaceStats, OnDamage, ParseByteSizeError, PendingFetch, PurgeMode, PurgeScope, RecoveryReport,
+    RecoverySource, Result, SecondHit, Stats, SystemClock, Target,
+};
 pub use disk_cache::DiskCache;

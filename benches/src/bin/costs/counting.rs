@@ -2,7 +2,8 @@
 
 use backend_tokio::{DiskFile, TokioBackend};
 use bytes::{Bytes, BytesMut};
-use disk_cache::{Advice, BackendKind, BufResult, DirEntry, DiskBackend, OpenMode};
+use cache_core::{Advice, BufResult, DirEntry, DiskBackend, OpenMode};
+use disk_cache::BackendKind;
 use std::{
     future::Future,
     io,

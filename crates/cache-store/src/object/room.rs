@@ -8,14 +8,42 @@ use crate::{
     sync::{AtomicU64, Ordering},
 };
 use cache_core::{DiskBackend, Error, Result};
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::Sleep;
 
 /// How long a body waits for readers to let go of evicted ones, once nothing else can give it room. Most have read to their end
 /// by then, and nothing is evicted for those that are slow.
-const PATIENCE: Duration = Duration::from_millis(100);
+const WAIT: Duration = Duration::from_millis(100);
 /// How often it waits so long once more beside other bodies that are being written: they have an end, at which they can be
 /// evicted, but a caller that polls its insert no more, or a device that has stopped, puts that off for ever.
-const MORE: u32 = 100;
+const MORE_WAITS: u32 = 100;
+
+/// The wait of a body to which nothing can give room but readers and writers.
+#[derive(Default)]
+struct LastWait {
+    time: Option<Pin<Box<Sleep>>>,
+    more: u32,
+}
+
+impl LastWait {
+    /// Whether it is over; it begins with the first question. `comes`: others are writing bodies, which is worth waiting on.
+    fn is_over(&mut self, wait: impl Fn() -> Sleep, comes: bool) -> bool {
+        let time = self.time.get_or_insert_with(|| Box::pin(wait()));
+        if !time.is_elapsed() {
+            return false;
+        }
+        let goes_on = comes && self.more < MORE_WAITS;
+        if goes_on {
+            self.more += 1;
+            time.set(wait());
+        }
+        !goes_on
+    }
+}
 
 /// Counts bytes as wanted until dropped.
 struct Wanted<'a>(&'a AtomicU64, u64);
@@ -79,7 +107,7 @@ impl<B: DiskBackend> Shared<B> {
             }
         }
         let mut starved = self.objects.starved.load(Ordering::Acquire);
-        let (mut wanted, mut patience, mut more) = (None, None, MORE);
+        let (mut wanted, mut last) = (None, LastWait::default());
         loop {
             let mut freed = pin!(self.space.freed.notified());
             freed.as_mut().enable();
@@ -92,7 +120,7 @@ impl<B: DiskBackend> Shared<B> {
             if self.index.live_bytes() > self.live_limit_beside(beside) {
                 self.evict_down_to(self.live_limit_beside(beside));
                 starved = self.objects.starved.load(Ordering::Acquire);
-                (patience, more) = (None, MORE);
+                last = LastWait::default();
             }
             // The next segment and reclaim keep their room.
             let spare = self.log.lock().spare.is_some();
@@ -104,11 +132,8 @@ impl<B: DiskBackend> Shared<B> {
                 return Err(Error::Closed);
             }
             if wanted.is_some() && self.objects.starved.load(Ordering::Acquire) != starved {
-                let runs_out = patience.get_or_insert_with(|| Box::pin(self.sleep(PATIENCE)));
                 let comes = self.objects.unpublished.load(Ordering::Acquire) > 0;
-                if runs_out.is_elapsed() && comes && more > 0 {
-                    (patience, more) = (Some(Box::pin(self.sleep(PATIENCE))), more - 1);
-                } else if runs_out.is_elapsed() {
+                if last.is_over(|| self.sleep(WAIT), comes) {
                     return Err(full("what occupies the quota is held by readers or writers"));
                 }
             }
@@ -117,7 +142,7 @@ impl<B: DiskBackend> Shared<B> {
                 wanted = Some(Wanted(&self.objects.wanted, bytes));
             }
             // Once reclaim has said that it has nothing it is not asked again: the two would keep each other awake.
-            let Some(runs_out) = patience.as_mut() else {
+            let Some(time) = last.time.as_mut() else {
                 self.signals.reclaim.notify_one();
                 tokio::select! {
                     () = freed => {}
@@ -129,7 +154,7 @@ impl<B: DiskBackend> Shared<B> {
             tokio::select! {
                 () = freed => {}
                 () = room => {}
-                () = runs_out => {}
+                () = time => {}
             }
         }
     }

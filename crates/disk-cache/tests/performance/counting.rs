@@ -1,8 +1,9 @@
 //! A backend that notes every call.
 
 use bytes::{Bytes, BytesMut};
+use cache_core::{Advice, BufResult, DirEntry, DiskBackend, IoCounts, OpenMode};
 use cache_testkit::Verb;
-use disk_cache::{Advice, BackendKind, BufResult, DirEntry, DiskBackend, IoCounts, OpenMode};
+use disk_cache::BackendKind;
 use std::{
     future::Future,
     io,

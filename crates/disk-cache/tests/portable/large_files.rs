@@ -3,7 +3,8 @@
 use crate::common::{Ctx, Skip, Verdict, body};
 use backend_tokio::TokioBackend;
 use bytes::BytesMut;
-use disk_cache::{BackendChoice, DiskBackend, OpenMode};
+use cache_core::{DiskBackend, OpenMode};
+use disk_cache::BackendChoice;
 use tokio::runtime::Handle;
 
 /// Just past what 32 bits can say, and far past it.
