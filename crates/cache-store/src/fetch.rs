@@ -116,7 +116,7 @@ impl<B: DiskBackend> Drop for Leading<B> {
             self.flight.becomes(std::mem::replace(&mut self.outcome, Phase::Fetching));
         } else if let Phase::Failed(error) = &self.outcome {
             // Nobody waits for it any more: who reads along is told that the body ends here.
-            tracing::warn!(id = self.flight.id.0, %error, "a fetch failed while its body was being written");
+            tracing::debug!(id = self.flight.id.0, %error, "a fetch failed while its body was being written");
         }
     }
 }
