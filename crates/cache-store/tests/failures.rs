@@ -20,6 +20,16 @@ async fn open(backend: &FaultBackend<MemoryBackend>) -> Engine<FaultBackend<Memo
     Engine::open(tiny(20), Arc::new(SystemClock), backend.clone(), Handle::current()).await.unwrap()
 }
 
+/// One that waits for nothing, and has made its files.
+async fn open_buffered(backend: &FaultBackend<MemoryBackend>) -> Engine<FaultBackend<MemoryBackend>> {
+    let mut config = tiny(64);
+    config.durability = Durability::Buffered;
+    let (clock, handle) = (Arc::new(SystemClock), Handle::current());
+    let engine = Engine::open(config, clock, backend.clone(), handle).await.unwrap();
+    in_time("a rest", tokio::time::sleep(std::time::Duration::from_secs(1))).await;
+    engine
+}
+
 fn synced() -> InsertOptions {
     InsertOptions::new().durability(Durability::Synced)
 }
@@ -198,11 +208,7 @@ fn a_new_meta_does_not_vouch_for_a_body_whose_sync_failed() {
     let disk = disk();
     let faults = FaultBackend::new(disk.clone());
     let there = paused().block_on(async {
-        let mut config = tiny(64);
-        config.durability = Durability::Buffered;
-        let (clock, handle) = (Arc::new(SystemClock), Handle::current());
-        let engine = Engine::open(config, clock, faults.clone(), handle).await.unwrap();
-        in_time("a rest", tokio::time::sleep(std::time::Duration::from_secs(1))).await;
+        let engine = open_buffered(&faults).await;
         engine.insert(&key(0), body(0, 1, 5000)).await.unwrap();
         faults.plant(Rule::new(Fault::Errno(EIO)).verbs([Verb::SyncData]).path("/cache/objects"));
         // None of these waits: nothing is synced meanwhile.
@@ -229,11 +235,7 @@ fn a_new_meta_does_not_vouch_for_a_body_whose_name_is_not_synced_yet() {
     let disk = disk();
     let faults = FaultBackend::new(disk.clone());
     let there = paused().block_on(async {
-        let mut config = tiny(64);
-        config.durability = Durability::Buffered;
-        let (clock, handle) = (Arc::new(SystemClock), Handle::current());
-        let engine = Engine::open(config, clock, faults.clone(), handle).await.unwrap();
-        in_time("a rest", tokio::time::sleep(std::time::Duration::from_secs(1))).await;
+        let engine = open_buffered(&faults).await;
         for n in 0..2 {
             engine.insert(&key(n), body(n, 1, 5000)).await.unwrap();
         }
@@ -289,6 +291,24 @@ fn a_close_that_fails_waits_for_what_is_being_written_before_it_unlocks() {
         gate.open();
         in_time("the close", closing).await.unwrap_err();
     });
+}
+
+#[test]
+fn a_close_on_a_device_that_does_nothing_any_more_ends() {
+    for written in [0, 3, 40] {
+        let faults = FaultBackend::new(disk());
+        paused().block_on(async {
+            let engine = open_buffered(&faults).await;
+            for n in 0..written {
+                engine.insert(&key(n), body(n, 1, if n % 10 == 1 { 5000 } else { 490 })).await.unwrap();
+            }
+            let writing =
+                [Verb::Open, Verb::Write, Verb::SyncData, Verb::SetLen, Verb::SyncDir, Verb::Remove];
+            faults.plant(Rule::new(Fault::Errno(EIO)).verbs(writing).from_then_on());
+            let closed = in_time("the close", engine.close()).await;
+            assert_eq!(closed.is_err(), written > 0, "{written}: {closed:?}");
+        });
+    }
 }
 
 #[test]
